@@ -1,0 +1,282 @@
+"""Every exception of Postroom, on one page.
+
+::
+
+    PostroomError
+    ├── ConfigError            a value in the configuration
+    ├── ProtocolError
+    │   ├── LocalProtocolError     we broke the protocol
+    │   └── RemoteProtocolError    the peer broke it
+    │       └── LimitExceeded          more than we let a peer make us hold
+    ├── NetworkError
+    │   ├── ConnectError       no conversation came about
+    │   │   └── TlsError           … because TLS could not be trusted
+    │   ├── Lost               a conversation ended in the middle
+    │   │   └── SessionEnded       … because its token's hour is over: expected
+    │   └── TimedOut           the peer was silent for too long
+    ├── Throttled              the peer asks for less; ``retry_after`` seconds
+    ├── AuthError
+    │   ├── TokenRefused       the authority gives no token
+    │   ├── LoginRefused       the server does not accept the login
+    │   └── NoMechanism        the server offers no mechanism that we may use
+    ├── Reply                  the peer answered, and the answer is no
+    │   ├── ImapStatus
+    │   └── HttpStatus
+    └── StoreError
+        ├── StoreFull          the disk is full
+        ├── StoreNewer         written by a later version
+        ├── VaultLocked        the vault's key is missing or is another one
+        ├── LeaseLost          another process reads this mailbox now
+        └── LeaseHeld          … already when we asked
+
+The first paragraph of a class's docstring is its message, the second is the operator's remedy; ``docs/errors.md`` prints
+both. ``fate`` answers the engine's only question: what now?
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+
+
+class Fate(enum.Enum):
+    """What the engine does about an error."""
+
+    RETRY = "retry"  # again later, with back-off; also for every error that nobody foresaw
+    REAUTHORIZE = "reauthorize"  # a person must act; until something changes, only rare attempts
+    GIVE_UP = "give up"  # will never work for this item
+    UNSURE = "unsure"  # it may have happened
+
+
+class PostroomError(Exception):
+    """Something went wrong.
+
+    See the words that follow.
+    """
+
+    fate: Fate = Fate.RETRY
+
+    def __init__(self, detail: str = "", *, remedy: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail  # what happened, with the place and the peer's own words; never a secret
+        self._remedy = remedy
+
+    @classmethod
+    def message(cls) -> str:
+        """The class's message: the first paragraph of its docstring, without the full stop."""
+        return _paragraphs(cls)[0].removesuffix(".")
+
+    @property
+    def remedy(self) -> str:
+        """What an operator can do: given where the error arose, else the second paragraph of the docstring."""
+        if self._remedy:
+            return self._remedy
+        paragraphs = _paragraphs(type(self))
+        return paragraphs[1] if len(paragraphs) > 1 else ""
+
+    def __str__(self) -> str:
+        return f"{self.message()}: {self.detail}" if self.detail else self.message()
+
+
+def _paragraphs(cls: type) -> list[str]:
+    return [" ".join(part.split()) for part in inspect.cleandoc(cls.__doc__ or cls.__name__).split("\n\n")]
+
+
+class ConfigError(PostroomError):
+    """A value in the configuration cannot be used.
+
+    Correct the named line; ``postroom options NAME`` prints what is valid. The other sections go on meanwhile.
+    """
+
+    fate = Fate.REAUTHORIZE
+
+    def __init__(self, detail: str, *, place: str = "", option: str = "", value: str = "", valid: str = "") -> None:
+        super().__init__(detail)
+        self.place = place  # file and line
+        self.option = option
+        self.value = value  # as written; *** for a secret
+        self.valid = valid
+
+
+class ProtocolError(PostroomError):
+    """The conversation left the protocol."""
+
+
+class LocalProtocolError(ProtocolError):
+    """Postroom was about to break the protocol.
+
+    This is a defect of Postroom; please report it with the words that follow.
+    """
+
+
+class RemoteProtocolError(ProtocolError):
+    """The server broke the protocol.
+
+    The connection is made anew by itself. If it comes back, switch on ``enable-debug`` for the client and report the
+    trace; the server may need a quirk.
+    """
+
+
+class LimitExceeded(RemoteProtocolError):
+    """The server sent more than Postroom holds for one answer."""
+
+
+class NetworkError(PostroomError):
+    """The network failed.
+
+    It is tried again by itself, less and less often.
+    """
+
+
+class ConnectError(NetworkError):
+    """The server cannot be reached.
+
+    Check the options ``server``, ``port`` and ``pop-connection-security``, the name service and the firewall. It is tried
+    again by itself, less and less often.
+    """
+
+
+class TlsError(ConnectError):
+    """The server's certificate cannot be trusted.
+
+    ``server`` must be a name that the certificate holds. For a company's own authority name its PEM file in
+    ``tls-ca-file``. Checks are never switched off.
+    """
+
+
+class Lost(NetworkError):
+    """The connection was lost in the middle of the conversation.
+
+    The connection is made anew by itself; what was under way is repeated and nothing is kept twice.
+    """
+
+
+class SessionEnded(Lost):
+    """The server ended the conversation because its access token is over.
+
+    Nothing is to be done: a new login with a new token follows at once.
+    """
+
+
+class TimedOut(NetworkError):
+    """The server did not answer in time.
+
+    It is tried again by itself. If the server is only slow, raise ``protocol-timeout``.
+    """
+
+
+class Throttled(PostroomError):
+    """The server asks for fewer requests.
+
+    Postroom waits for as long as the server asks, then goes on by itself.
+    """
+
+    def __init__(self, detail: str = "", *, retry_after: float | None = None, remedy: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
+        self.retry_after = retry_after  # seconds, when the server named a time
+
+
+class AuthError(PostroomError):
+    """The identity was not accepted."""
+
+    fate = Fate.REAUTHORIZE
+
+
+class TokenRefused(AuthError):
+    """The authority gives no token.
+
+    Read the authority's words; get a new refresh token and set it as ``password``. The mailbox goes on as soon as the
+    value changes.
+    """
+
+    def __init__(self, detail: str, *, error: str, description: str = "", remedy: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
+        self.error = error  # RFC 6749 section 5.2
+        self.description = description
+
+
+class LoginRefused(AuthError):
+    """The server does not accept the login.
+
+    Check ``mailbox`` and ``password``, with OAuth also ``scope`` and whether the account that consented may open this
+    mailbox. It is tried again when the settings change, and rarely by itself.
+    """
+
+
+class NoMechanism(AuthError):
+    """The server offers no way to log in that the configuration allows.
+
+    Compare ``mail.<type>.auth.mechanisms`` with what the server offers, and see whether IMAP and OAuth are switched on
+    at the provider.
+    """
+
+
+class Reply(PostroomError):
+    """The server answered no."""
+
+
+class ImapStatus(Reply):
+    """The IMAP server refused a command.
+
+    The server's words follow; RFC 9051 section 7.1 explains the code in brackets.
+    """
+
+    def __init__(self, detail: str, *, status: str, code: str = "", text: str = "") -> None:
+        super().__init__(detail)
+        self.status = status  # NO, BAD or BYE
+        self.code = code  # response code without its arguments, upper case
+        self.text = text  # the server's own words
+
+
+class HttpStatus(Reply):
+    """The web server refused a request."""
+
+    def __init__(self, detail: str, *, status: int) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class StoreError(PostroomError):
+    """The store failed.
+
+    Check the data directory's disk and rights. Nothing is settled at any server until the store works again.
+    """
+
+
+class StoreFull(StoreError):
+    """The disk is full.
+
+    Make room on the disk of the data directory. Postroom holds still meanwhile and goes on by itself.
+    """
+
+
+class StoreNewer(StoreError):
+    """The store was written by a later version of Postroom.
+
+    Install that version or a later one; an older program does not touch the store.
+    """
+
+    fate = Fate.GIVE_UP
+
+
+class VaultLocked(StoreError):
+    """The vault's key is missing or is not the one that sealed it.
+
+    Put the key file back where ``settings.vault-key`` names it. Without it the stored tokens cannot be read.
+    """
+
+    fate = Fate.REAUTHORIZE
+
+
+class LeaseLost(StoreError):
+    """Another process took this mailbox over.
+
+    Nothing is to be done: the other process goes on where this one stopped.
+    """
+
+
+class LeaseHeld(StoreError):
+    """Another process reads this mailbox.
+
+    Wait until it ends, or stop it; ``postroom status`` names it.
+    """

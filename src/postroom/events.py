@@ -1,0 +1,102 @@
+"""Every log event and every metric, on one page. Each answers an operator's question.
+
+``docs/events.md`` and ``docs/metrics.md`` are printed from here. A field never holds a secret; ``Secret`` prints as ``***``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A kind of log line: its name, level (debug, info, warning, error), sentence and fields."""
+
+    name: str
+    level: str
+    sentence: str
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A kind of measurement: Prometheus name, kind (counter, gauge), sentence and labels."""
+
+    name: str
+    kind: str
+    sentence: str
+    labels: tuple[str, ...] = ()
+
+
+STARTED = Event("started", "info", "Postroom began to work.", ("version", "config", "clients"))
+STOPPED = Event("stopped", "info", "Postroom ended as asked.")
+CONFIG_FAULT = Event("config_fault", "error", "A section has a fault; its client keeps what it had, or stays down.", ("fault",))
+CONFIG_WARNING = Event("config_warning", "warning", "The configuration has something without effect.", ("warning",))
+CONFIG_CHANGED = Event("config_changed", "info", "The edited configuration was read.", ("added", "removed", "changed"))
+CONNECTED = Event("connected", "info", "A client is logged in.", ("client", "server"))
+READ = Event("read", "info", "A cycle brought messages.", ("client", "folder", "captured", "matched", "octets", "left"))
+UNCHANGED = Event("unchanged", "debug", "A cycle found nothing new.", ("client", "folder"))
+SETTLED = Event("settled", "info", "Messages were settled at the server.", ("client", "folder", "settled", "gone"))
+REMARK = Event("remark", "warning", "The server cannot do all of what was asked.", ("client", "folder", "remark"))
+RESET = Event(
+    "reset",
+    "warning",
+    "The server's identities changed; messages are met again by their octets.",
+    ("client", "folder", "reason"),
+)
+REBORN = Event("reborn", "info", "All messages were met again after a reset.", ("client", "folder", "vanished"))
+TROUBLE = Event(
+    "trouble",
+    "warning",
+    "A message is listed and could not be had; it is tried again.",
+    ("client", "folder", "identifier", "detail"),
+)
+SESSION_ENDED = Event("session_ended", "debug", "The server ended a conversation with its token; a new one follows.", ("client",))
+RETRYING = Event("retrying", "warning", "A client failed and is tried again by itself.", ("client", "error", "remedy", "seconds"))
+NEEDS_PERSON = Event("needs_person", "error", "A client stands still until somebody acts.", ("client", "error", "remedy"))
+RECOVERED = Event("recovered", "info", "A client works again.", ("client",))
+ELSEWHERE = Event("elsewhere", "info", "Another process reads this mailbox.", ("client", "error"))
+STORE_TROUBLE = Event(
+    "store_trouble",
+    "error",
+    "The store failed; nothing is settled anywhere until it works again.",
+    ("client", "error", "remedy", "seconds"),
+)
+WORK_FAILED = Event("work_failed", "warning", "A piece of work failed and is tried again.", ("kind", "subject", "error"))
+WORK_DEAD = Event("work_dead", "error", "A piece of work failed for good and is kept for a replay.", ("kind", "subject", "error"))
+UNFORESEEN = Event(
+    "unforeseen",
+    "error",
+    "An error that nobody foresaw; it is tried again. Please report it.",
+    ("where", "error", "trace"),
+)
+PROTOCOL = Event(
+    "protocol", "debug", "A line of a client's conversation (enable-debug), secrets masked.", ("client", "side", "line")
+)
+
+CAPTURED_TOTAL = Metric("postroom_captured_messages_total", "counter", "Messages kept for the first time.", ("client",))
+CAPTURED_OCTETS = Metric("postroom_captured_octets_total", "counter", "Octets of messages kept for the first time.", ("client",))
+CYCLES_TOTAL = Metric(
+    "postroom_cycles_total", "counter", "POP cycles, by outcome (read, unchanged, failed).", ("client", "outcome")
+)
+PROVED_AT = Metric("postroom_proved_timestamp_seconds", "gauge", "When the path to the mailbox was last proved.", ("client",))
+WORKING = Metric("postroom_client_working", "gauge", "1 while the client works, else 0.", ("client",))
+PROCESSED_TOTAL = Metric("postroom_processed_messages_total", "counter", "Messages understood.")
+TOKEN_REQUESTS = Metric("postroom_token_requests_total", "counter", "Requests to token endpoints.")
+
+EVENTS = tuple(value for value in list(globals().values()) if isinstance(value, Event))
+METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+
+
+class Observer(Protocol):
+    """Is told what happens."""
+
+    def event(self, event: Event, **fields: object) -> None:
+        """Something happened."""
+
+    def count(self, metric: Metric, amount: float = 1, **labels: str) -> None:
+        """A counter grew."""
+
+    def gauge(self, metric: Metric, value: float, **labels: str) -> None:
+        """A gauge stands at a value."""

@@ -1,0 +1,297 @@
+"""The records that pass between the layers, and the tables of states.
+
+Everything here is frozen: a record is a fact, a change makes a new one. Sizes are octets, times are seconds since
+1970-01-01 UTC unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from postroom.errors import PostroomError
+from postroom.secret import Secret
+
+
+class Disposition(enum.Enum):
+    """What is done with a message at its server once it is safe here. Decided when it is captured."""
+
+    KEEP = "keep"
+    SEEN = "seen"
+    DELETE = "delete"
+    MOVE = "move"
+
+
+# --- what a Reader says ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A message as its server lists it."""
+
+    identifier: str  # the server's own identity of it; IMAP: "UIDVALIDITY/UID"
+    size: int  # octets, as the server says
+    internal_date: str  # when the server got it, in the server's own words; compared, never computed with
+    email_id: str = ""  # an identity that survives a move, where the server has one (RFC 8474, X-GM-MSGID)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What arrived in a folder since a state (the form of RFC 8620 section 5.2)."""
+
+    created: tuple[Listed, ...]
+    new_state: str  # read by the driver alone
+    more: bool = False  # ask again: the limit cut this answer off
+    reset: str = ""  # why identities are not comparable with what we had; empty when they are
+    complete: bool = False  # what is not named here is gone
+    total: int | None = None  # messages in the folder, for progress
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One message's octets: ``octets``, or, for a long one, ``length`` of them in the pieces of ``rest``."""
+
+    listed: Listed
+    octets: bytes
+    length: int = 0
+    rest: AsyncIterator[bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The server does not hold the message any more, or not yet."""
+
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfetched:
+    """The server lists the message and does not hand it over."""
+
+    identifier: str
+    fault: PostroomError
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where identities live. A mailbox renamed keeps its source; one pointed elsewhere gets a new one."""
+
+    id: int
+    type: str
+    server: str
+    login: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where the store holds a message's octets."""
+
+    segment: int
+    offset: int
+    length: int
+    digest: bytes  # SHA-256 of the octets as they came
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A message whose octets are appended and that waits for its transaction."""
+
+    listed: Listed
+    reference: Reference
+    disposition: Disposition
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one transaction of capture did."""
+
+    messages: int = 0  # kept for the first time
+    matched: int = 0  # known under a former identity, or in another folder
+    known: int = 0  # had a receipt already
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A receipt whose disposition the server has not yet committed."""
+
+    listed: Listed
+    disposition: Disposition
+
+
+class TroubleKind(enum.Enum):
+    """Why a listed message is not here."""
+
+    FAULT = "fault"  # the server names it and does not hand it over
+    ABSENT = "absent"  # the server no longer names it; believed when a later conversation says so too
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A message listed and not yet had. It joins every cycle's fetch list when due, until had or confirmed absent."""
+
+    listed: Listed
+    kind: TroubleKind
+    detail: str
+    attempts: int
+    first_seen: float
+    not_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to read one folder of a source now. ``fence`` grows with each holder; an old one writes nothing."""
+
+    source: int
+    folder: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a folder has been read."""
+
+    epoch: int  # counts the rebirths of its identities
+    state: str | None  # the driver's text; None before the first cycle
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a message says of itself, as text ready for lists. Empty where it says nothing."""
+
+    subject: str = ""
+    sender: str = ""
+    date: str = ""
+    message_id: str = ""
+    fault: str = ""  # what could not be read, and why
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """A message for lists and exports."""
+
+    id: str  # public, opaque (UUIDv7)
+    client: str  # section that captured it
+    identifier: str
+    folder: str
+    digest: str  # SHA-256 of the raw octets, hexadecimal
+    size: int
+    facts: Facts
+    received: float  # when it was captured
+
+
+# --- work -------------------------------------------------------------------------------------------------------------
+
+
+class WorkKind(enum.Enum):
+    """What a piece of work is about."""
+
+    PROCESS = "process"  # understand a message
+
+
+class WorkState(enum.Enum):
+    """Where a piece of work stands."""
+
+    READY = "ready"
+    LEASED = "leased"
+    DONE = "done"
+    WAITING = "waiting"  # for a person
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+WORK_MOVES: Mapping[WorkState, frozenset[WorkState]] = {
+    WorkState.READY: frozenset({WorkState.LEASED, WorkState.CANCELLED}),
+    WorkState.LEASED: frozenset({WorkState.DONE, WorkState.READY, WorkState.WAITING, WorkState.DEAD}),
+    WorkState.WAITING: frozenset({WorkState.READY, WorkState.CANCELLED}),
+    WorkState.DEAD: frozenset({WorkState.READY}),
+    WorkState.DONE: frozenset(),
+    WorkState.CANCELLED: frozenset(),
+}
+"""The only moves there are; the store refuses any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claimed piece of work."""
+
+    id: int
+    kind: WorkKind
+    subject: int  # the message's row
+    attempts: int  # this one included
+    first_failed_at: float | None
+    token: int  # of this claim; an outdated one finishes nothing
+
+
+# --- mailboxes --------------------------------------------------------------------------------------------------------
+
+
+class Health(enum.Enum):
+    """How a mailbox fares."""
+
+    STARTING = "starting"  # not proved since the start
+    WORKING = "working"  # the last check was proved by a round trip
+    RETRYING = "retrying"  # failed, tried again by itself
+    NEEDS_PERSON = "needs a person"  # stands still until something changes
+    DISABLED = "disabled"  # enable-client = false
+    ELSEWHERE = "elsewhere"  # another process reads it
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A mailbox's health with its evidence."""
+
+    client: str
+    health: Health
+    proved_at: float | None = None  # the last check that demonstrated the path to the mailbox
+    fault: str = ""
+    remedy: str = ""
+    retry_at: float | None = None
+
+
+# --- grants -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GrantKey:
+    """What tells one chain of refresh tokens from another."""
+
+    authority: str  # token endpoint
+    client_id: str
+    configured: str  # keyed hash of the refresh token in the configuration
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A token that opens a mailbox for a while."""
+
+    token: Secret
+    version: int  # grows with each that the grant gave for this scope; names the token in a refusal
+    lifetime: float  # seconds, as the authority said
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The authority's no to a grant, kept so that it is not asked again before something changes."""
+
+    error: str  # RFC 6749 section 5.2
+    words: str
+    remedy: str
+    asked_with: str  # keyed hash of what else the request said (client secret, scope)
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A chain of refresh tokens (RFC 6749 section 1.5) as it stands."""
+
+    id: int
+    refresh_token: Secret
+    version: int
+    made_at: float
+    access: AccessToken | None
+    refusal: Refusal | None
