@@ -1,0 +1,160 @@
+"""The configuration file: found, read, and read again while the server runs.
+
+A fault of the whole file leaves everything as it runs. A fault of one section leaves that section as it runs, and all
+others take what is written. Nothing here waits or notices by itself: who watches the file calls ``Live.reload``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from postroom.drivers.provider import Providers
+from postroom.errors import ConfigError
+from postroom.settings import (
+    AuthoritySection,
+    Configuration,
+    Fault,
+    PopClient,
+    SecretSection,
+    parse_configuration,
+    unusable,
+)
+
+FILE_NAME = "postroom.ini"
+SYSTEM_FILE = Path("/etc/postroom") / FILE_NAME
+
+
+def default_file(folder: Path = Path(), system_file: Path = SYSTEM_FILE) -> Path:
+    """The file where none is named: in this folder, else the system's. ConfigError where there is none."""
+    for file in (folder / FILE_NAME, system_file):
+        if file.is_file():
+            return file
+    raise ConfigError(
+        f"there is no {FILE_NAME} in {folder.absolute()} and no {system_file}; name the file with --config FILE",
+        place=str(folder / FILE_NAME),
+    )
+
+
+def load(path: Path, environ: Mapping[str, str], providers: Providers | None = None) -> Configuration:
+    """Read a configuration file. Never raises: what cannot be read comes back as faults."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        return unusable(path, f"the file cannot be read ({error.strerror or type(error).__name__})")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return unusable(path, f"the file is not text in UTF-8: line {line} holds other octets")
+    return parse_configuration(text, path, environ, providers or Providers())
+
+
+def find_client(configuration: Configuration, name: str) -> str:
+    """The section of a client by its whole name or the part after ``pop-client-``, in any case.
+
+    Faulty sections are found too. ConfigError lists the names where none or more than one has this name.
+    """
+    sections = configuration.sections
+    for candidates in (
+        [section for section in sections if section == name],
+        [section for section in sections if section.lower() == name.lower()],
+        [section for section in sections if section.lower() == f"pop-client-{name}".lower()],
+    ):
+        if len(candidates) == 1:
+            return candidates[0]
+    names = ", ".join(sections) or "none"
+    raise ConfigError(f"no client is named '{name}'; there are: {names}", value=name, valid=names)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a new reading of the file changed in what runs. Clients are named by section."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()  # by their own values, or by a secret or authority that they use
+    kept: tuple[str, ...] = ()  # clients that go on with their former values, because what is written is faulty
+    waiting: tuple[str, ...] = ()  # sections whose change acts when the server is started again
+    faults: tuple[Fault, ...] = ()  # of this reading, warnings among them
+
+
+class Live:
+    """The configuration that runs. ``configuration`` is replaced as a whole, so a record once taken stays as it was."""
+
+    def __init__(self, configuration: Configuration, environ: Mapping[str, str], providers: Providers | None = None) -> None:
+        self.configuration = configuration
+        self._environ = environ
+        self._providers = providers or Providers()
+
+    def client(self, section: str) -> PopClient | None:
+        """A client as it is to run now; None for one that is not there, or never had values that can be used."""
+        return self.configuration.clients.get(section)
+
+    def find_client(self, name: str) -> str:
+        """The section of a client by its whole or its short name; see ``find_client``."""
+        return find_client(self.configuration, name)
+
+    def reload(self) -> Changes:
+        """Read the file again and take what can be taken. Never raises; the same file again changes nothing."""
+        running = self.configuration
+        written = load(running.file, self._environ, self._providers)
+        if written.whole:
+            self.configuration = dataclasses.replace(running, faults=written.faults)
+            return Changes(kept=tuple(running.clients), faults=written.faults)
+        merged = self._merged(running, written)
+        self.configuration = merged
+        before, after = self._effective(running), self._effective(merged)
+        return Changes(
+            added=tuple(section for section in after if section not in before),
+            removed=tuple(section for section in before if section not in after),
+            changed=tuple(section for section in after if section in before and after[section] != before[section]),
+            kept=tuple(section for section in after if section in merged.faulty),
+            waiting=tuple(
+                name
+                for name in ("settings", "web")
+                if getattr(written, name) != getattr(running, name) and not _is_faulty(name, written)
+            ),
+            faults=merged.faults,
+        )
+
+    def _merged(self, running: Configuration, written: Configuration) -> Configuration:
+        """What is written, with what runs in the place of what is faulty."""
+        kept = {
+            section: running.clients[section]
+            for section in written.sections
+            if section in written.faulty and section in running.clients
+        }
+        clients = {**written.clients, **kept}
+        secrets, authorities = dict(written.secrets), dict(written.authorities)
+        for client in kept.values():
+            secret, authority = self.used(running, client)
+            if secret is not None:
+                secrets.setdefault(secret.name, secret)
+            if authority is not None:
+                authorities.setdefault(authority.name, authority)
+        return dataclasses.replace(
+            written,
+            clients={section: clients[section] for section in written.sections if section in clients},
+            secrets=secrets,
+            authorities=authorities,
+            settings=running.settings,
+            web=running.web,
+            log=running.log if _is_faulty("log", written) else written.log,
+        )
+
+    def used(self, configuration: Configuration, client: PopClient) -> tuple[SecretSection | None, AuthoritySection | None]:
+        """The other sections, of a running configuration, whose values a client's logins are made of."""
+        if not client.uses_oauth:
+            return None, None
+        secret = configuration.secrets.get(client.secret or "")
+        name = self._providers.authority_name(client.tenant_authority, configuration.authorities) or ""
+        named = (section for section in configuration.authorities.values() if section.name.lower() == name.lower())
+        return secret, next(named, None)
+
+    def _effective(self, configuration: Configuration) -> dict[str, tuple[object, ...]]:
+        return {section: (client, *self.used(configuration, client)) for section, client in configuration.clients.items()}
+
+
+def _is_faulty(name: str, configuration: Configuration) -> bool:
+    return any(section.lower() == name for section in configuration.faulty)

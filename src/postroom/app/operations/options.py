@@ -1,0 +1,71 @@
+"""``postroom options [NAME]``: the reference of the options, for people and for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Sequence
+
+from postroom.errors import ConfigError
+from postroom.settings.reference import Entry, find_entries, nearest_names, reference
+
+_WIDTH = 100
+_TITLES = (
+    ("section", "Section"),
+    ("default", "Default value"),
+    ("valid", "Valid values"),
+    ("effect", "Changes take effect"),
+    ("introduced", "Introduced"),
+    ("modified", "Modified"),
+    ("ours", "Ours"),
+)
+
+
+def options(name: str | None = None) -> tuple[Entry, ...]:
+    """All options, or those of one name. ConfigError names the nearest where none has that name."""
+    if name is None:
+        return reference()
+    found = find_entries(name)
+    if not found:
+        near = nearest_names(name)
+        hint = f"; the nearest are: {', '.join(near)}" if near else "; without a name all are printed"
+        raise ConfigError(f"no option is named '{name}'{hint}", option=name, valid=", ".join(near))
+    return found
+
+
+def as_json(entries: Sequence[Entry]) -> list[dict[str, str]]:
+    """The options as objects of text, with the names of the fields."""
+    return [dataclasses.asdict(entry) for entry in entries]
+
+
+def as_text(entries: Sequence[Entry]) -> str:
+    """The options as plain text, one after the other; where several sections are printed, under their names."""
+    parts: list[str] = []
+    several = len({entry.section for entry in entries}) > 1
+    section = ""
+    for entry in entries:
+        if several and entry.section != section:
+            section = entry.section
+            parts.append(f"[{section}]")
+        parts.append(_text(entry))
+    return "\n\n".join(parts) + "\n"
+
+
+def _text(entry: Entry) -> str:
+    lines = [entry.name, _wrapped("  ", "  ", entry.sentence.replace("`", ""))]
+    for field, title in _TITLES:
+        words = getattr(entry, field).replace("`", "")
+        if words:
+            lines.append(_wrapped(f"  {title + ':':<21}", " " * 23, words))
+    return "\n".join(lines)
+
+
+def _wrapped(first: str, further: str, words: str) -> str:
+    return textwrap.fill(
+        words,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,219 @@
+"""What is known of providers: where a mailbox is, and which authority gives its tokens.
+
+The facts are data, one file for each provider in ``providers/``, with the names of the fields of ``Provider`` and
+``Cloud``. An ``authority-<name>`` section of the configuration is chosen by its exact name before anything else is
+asked; under the name of a built-in authority it stands in for that one's endpoints.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from postroom.errors import ConfigError
+from postroom.secret import Secret
+from postroom.settings import AuthoritySection, PopClient, Security
+
+_PORTS = {Security.SSL_TLS: 993, Security.START_TLS: 143, Security.NONE: 143}  # RFC 8314 section 7.1, RFC 9051
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Where a client's tokens come from, and what is asked for."""
+
+    name: str  # of the section, or of the built-in authority
+    title: str  # the name for messages
+    token_endpoint: str
+    scope: str | None  # the client's own, else the provider's; None asks for none
+    ca_file: Path | None  # further certificate authorities to trust there
+    authorization_endpoint: str | None  # where a person consents
+    issuer: str | None  # the authority's own name for itself
+    is_google: bool
+    is_microsoft: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a mailbox is, and how it is reached."""
+
+    host: str
+    port: int
+    security: Security
+    ca_file: Path | None
+    connect_timeout: float
+    protocol_timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """One of a provider's separate worlds: accounts, authority and mail servers of their own."""
+
+    imap: str
+    hosts: tuple[str, ...] = ()  # of the authority, as they stand in tenant-authority
+    scope: str | None = None  # what reading mail with a refresh token needs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """What is known of one provider."""
+
+    name: str  # of the file
+    title: str
+    domains: tuple[str, ...]  # of its accounts' addresses
+    clouds: tuple[Cloud, ...]  # the public one first
+    contains: str = ""  # what in tenant-authority means this provider, in any case
+    tenant: str = ""  # stands for {tenant} where directory-id is not written
+    token_endpoint: str = ""  # with {host} and {tenant}; empty where the provider is no built-in authority
+    authorization_endpoint: str = ""
+    password_in_groups: str = ""  # how a generated password is printed; its blanks do not belong to it
+
+    def cloud(self, tenant_authority: str) -> Cloud:
+        """The world that a value of tenant-authority names; else the public one."""
+        host, _ = _host_and_tenant(tenant_authority)
+        return next((cloud for cloud in self.clouds if host in cloud.hosts), self.clouds[0])
+
+    def is_chosen_by(self, tenant_authority: str) -> bool:
+        """Whether a value of tenant-authority means this provider."""
+        if self.contains:
+            return self.contains in tenant_authority.lower()
+        host, _ = _host_and_tenant(tenant_authority)
+        return any(host in cloud.hosts for cloud in self.clouds)
+
+
+class Providers:
+    """All that is known. The files are read once, when the first question is asked."""
+
+    def authority_name(self, tenant_authority: str, named: Collection[str]) -> str | None:
+        """Which authority a value chooses: one of ``named``, or a built-in one; None where nobody knows it.
+
+        An exact name comes first, then "google" anywhere in the value, then Microsoft's hosts.
+        """
+        wanted = tenant_authority.lower()
+        for name in named:
+            if wanted in (name.lower(), f"authority-{name}".lower()):
+                return name.lower() if name.lower() in self._known else name
+        chosen = (provider.name for provider in self._authorities() if provider.is_chosen_by(tenant_authority))
+        return next(chosen, None)
+
+    def authority_of(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Authority:
+        """The authority that gives a client's tokens. ConfigError where nobody knows it."""
+        name = self.authority_name(client.tenant_authority, authorities)
+        if name is None:
+            raise ConfigError(
+                f"[{client.section}] tenant-authority names no known authority",
+                option="tenant-authority",
+                value=client.tenant_authority,
+            )
+        provider = self._known.get(name)
+        section = next((known for known in authorities.values() if known.name.lower() == name.lower()), None)
+        template = section.token_endpoint if section else provider.token_endpoint if provider else ""
+        consent = section.authorization_endpoint if section else provider.authorization_endpoint if provider else None
+        scope = provider.cloud(client.tenant_authority).scope if provider else None
+        return Authority(
+            name=name,
+            title=provider.title if provider else name,
+            token_endpoint=_filled(template, client, provider),
+            scope=client.scope or scope,
+            ca_file=section.tls_ca_file if section else None,
+            authorization_endpoint=_filled(consent, client, provider) if consent else None,
+            issuer=section.issuer if section else None,
+            is_google=name == "google",
+            is_microsoft=name == "microsoft",
+        )
+
+    def server_of(self, client: PopClient, named: Collection[str]) -> str | None:
+        """The server that a client's mailbox is at: as written, else its provider's; None where nobody knows it.
+
+        With OAuth the authority tells the provider, else the address in ``mailbox`` does.
+        """
+        if client.server is not None:
+            return client.server
+        name = self.authority_name(client.tenant_authority, named) if client.uses_oauth else None
+        provider = self._known.get(name or "")
+        if provider is not None:
+            return provider.cloud(client.tenant_authority).imap
+        provider = self._of_mailbox(client.mailbox)
+        return provider.clouds[0].imap if provider else None
+
+    def place_of(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Place:
+        """Where a client's mailbox is. ConfigError where nobody knows it."""
+        host = self.server_of(client, authorities)
+        if host is None:
+            raise ConfigError(f"[{client.section}] server is not written, and the provider is unknown", option="server")
+        return Place(
+            host=host,
+            port=client.port or _PORTS[client.security],
+            security=client.security,
+            ca_file=client.tls_ca_file,
+            connect_timeout=client.connect_timeout,
+            protocol_timeout=client.protocol_timeout,
+        )
+
+    def authority_of_mailbox(self, mailbox: str) -> str | None:
+        """The built-in authority whose accounts have addresses like this one."""
+        provider = self._of_mailbox(mailbox)
+        return provider.name if provider and provider.token_endpoint else None
+
+    def basic_password(self, client: PopClient) -> Secret:
+        """The password as the server wants it: without the blanks with which its provider prints it; else untouched."""
+        if client.password is None:
+            raise ConfigError(f"[{client.section}] password is not written", option="password")
+        password = client.password.reveal()
+        server = self.server_of(client, ())
+        for provider in self._known.values():
+            at_home = any(server == cloud.imap for cloud in provider.clouds)
+            if at_home and provider.password_in_groups and re.fullmatch(provider.password_in_groups, password.strip()):
+                return Secret("".join(password.split()))
+        return client.password
+
+    def _authorities(self) -> Iterator[Provider]:
+        """Built-in authorities, those that a mere word chooses first."""
+        known = [provider for provider in self._known.values() if provider.token_endpoint]
+        return iter(sorted(known, key=lambda provider: not provider.contains))
+
+    def _of_mailbox(self, mailbox: str) -> Provider | None:
+        domain = mailbox.rpartition("@")[2].lower()
+        return next((provider for provider in self._known.values() if domain in provider.domains), None)
+
+    @functools.cached_property
+    def _known(self) -> Mapping[str, Provider]:
+        folder = importlib.resources.files("postroom.drivers") / "providers"
+        files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
+        return {file.name[:-5]: _provider(file.name[:-5], tomllib.loads(file.read_text("utf-8"))) for file in files}
+
+
+def _provider(name: str, facts: dict[str, Any]) -> Provider:
+    public = {key: facts.pop(key) for key in ("imap", "hosts", "scope") if key in facts}
+    clouds = tuple(_cloud(cloud) for cloud in [public, *facts.pop("clouds", [])])
+    return Provider(name=name, clouds=clouds, domains=tuple(facts.pop("domains")), **facts)
+
+
+def _cloud(facts: dict[str, Any]) -> Cloud:
+    return Cloud(hosts=tuple(facts.pop("hosts", ())), **facts)
+
+
+def _host_and_tenant(tenant_authority: str) -> tuple[str, str]:
+    """The authority's host and the directory that may follow it; both empty for what is no address over https."""
+    text = tenant_authority if "://" in tenant_authority else f"https://{tenant_authority}"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "", ""
+    if parts.scheme != "https" or "@" in parts.netloc or port not in (None, 443):
+        return "", ""
+    return host, parts.path.strip("/").partition("/")[0]
+
+
+def _filled(template: str, client: PopClient, provider: Provider | None) -> str:
+    """An endpoint for one client: host and directory in their places."""
+    host, tenant = _host_and_tenant(client.tenant_authority)
+    tenant = client.directory_id or (tenant if provider and provider.tenant else "") or (provider.tenant if provider else "")
+    return template.replace("{host}", host).replace("{tenant}", quote(tenant or "common", safe=""))

@@ -1,0 +1,199 @@
+"""From the text of a file to the configuration: everything sound in it, and everything that is wrong with it.
+
+The steps, in order: lines to sections (``ini``), sections to records (``reading``), the clients among each other and
+with what they name (``checks``). A fault keeps its own section down, and with it the clients that cannot be without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from postroom.settings import checks
+from postroom.settings.faults import Fault, Severity
+from postroom.settings.ini import Ini, IniSection, read_ini
+from postroom.settings.option import Surroundings, options_of
+from postroom.settings.reading import (
+    Draft,
+    Findings,
+    Values,
+    check_section_name,
+    kind_of,
+    read_client,
+    read_shared,
+    read_values,
+    require,
+)
+from postroom.settings.sections import (
+    AUTHORITY,
+    DEFAULTS,
+    LOG,
+    POP_CLIENT,
+    SECRET,
+    SETTINGS,
+    WEB,
+    AuthoritySection,
+    LogSettings,
+    PopClient,
+    SecretSection,
+    SectionKind,
+    ServerSettings,
+    WebSettings,
+)
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A configuration at one moment. What is in it is sound; what was not is named in ``faults`` and ``faulty``."""
+
+    file: Path
+    clients: Mapping[str, PopClient]  # by section
+    secrets: Mapping[str, SecretSection]  # by name; ``PopClient.secret`` is such a name
+    authorities: Mapping[str, AuthoritySection]  # by name
+    settings: ServerSettings
+    web: WebSettings
+    log: LogSettings
+    faults: tuple[Fault, ...] = ()  # warnings among them, in the order of lines
+    faulty: frozenset[str] = frozenset()  # sections that cannot be used as they are written
+    sections: tuple[str, ...] = ()  # all pop-client sections in the order of the file, faulty ones among them
+    hangs_on: Mapping[str, frozenset[str]] = field(default_factory=dict)  # clients: the faulty sections that they need
+    named_files: frozenset[Path] = frozenset()  # files that values are read from; one's change is a change of the value
+
+    @property
+    def whole(self) -> bool:
+        """Whether a fault concerns the file as a whole, so that nothing of it can be used."""
+        return any(fault.whole for fault in self.faults)
+
+    def faults_of(self, section: str) -> tuple[Fault, ...]:
+        """The faults that keep a section down: its own, and those of sections that it cannot be without."""
+        guilty = {section.lower(), *(name.lower() for name in self.hangs_on.get(section, ()))}
+        return tuple(fault for fault in self.faults if fault.severity is Severity.FAULT and fault.section.lower() in guilty)
+
+
+def parse_configuration(
+    text: str,
+    file: Path,
+    environment: Mapping[str, str],
+    providers: checks.ProviderFacts,
+    read: Callable[[Path], bytes] = Path.read_bytes,
+) -> Configuration:
+    """Read a configuration. Never raises: all that is wrong comes back as faults, at once.
+
+    ``read`` gets the octets of the files that values name; nothing else is read.
+    """
+    return _Parsing(read_ini(text, str(file)), file, environment, providers, read).configuration()
+
+
+def unusable(file: Path, problem: str, remedy: str = "") -> Configuration:
+    """The configuration of a file that cannot be read at all."""
+    fault = Fault(str(file), 0, "", "", "", problem, "a text file in UTF-8", remedy, whole=True)
+    settings = ServerSettings(data_directory=_data_directory(file), vault_key=_data_directory(file) / "vault.key")
+    return Configuration(file, {}, {}, {}, settings, WebSettings(), LogSettings(), (fault,))
+
+
+def _data_directory(file: Path) -> Path:
+    absolute = file.absolute()
+    return Path("/var/lib/postroom") if Path("/etc") in absolute.parents else absolute.parent / "data"
+
+
+class _Parsing:
+    """One pass over one file; the findings grow with each step."""
+
+    def __init__(
+        self,
+        ini: Ini,
+        file: Path,
+        environment: Mapping[str, str],
+        providers: checks.ProviderFacts,
+        read: Callable[[Path], bytes],
+    ) -> None:
+        self._ini = ini
+        self._file = file
+        self._providers = providers
+        self._named_files: set[Path] = set()
+        self._findings = Findings(str(file), ini.faults)
+
+        def remembering(path: Path) -> bytes:
+            self._named_files.add(path)
+            return read(path)
+
+        self._surroundings = Surroundings(file.absolute().parent, environment, remembering)
+
+    def configuration(self) -> Configuration:
+        """Take all steps."""
+        for section in self._ini.sections.values():
+            check_section_name(section, self._findings)
+        secrets = self._named(SECRET, SecretSection)
+        authorities = self._named(AUTHORITY, AuthoritySection)
+        settings, web, log = self._settings(), self._single(WEB, WebSettings), self._single(LOG, LogSettings)
+        drafts = self._drafts()
+        context = checks.Context(self._places(SECRET), self._places(AUTHORITY), self._providers, drafts)
+        for draft in drafts:
+            for fault in checks.check(draft, context):
+                self._findings.add(fault)
+        faults = self._findings.faults()
+        guilty = {fault.section for fault in faults if fault.severity is Severity.FAULT and fault.section}
+        hangs_on = {draft.client.section: checks.needs(draft, context) & guilty for draft in drafts}
+        hangs_on = {section: guilt for section, guilt in hangs_on.items() if guilt}
+        faulty = frozenset(guilty | set(hangs_on))
+        sound = [draft for draft in drafts if draft.client.section not in faulty]
+        return Configuration(
+            file=self._file,
+            clients={draft.client.section: checks.resolved(draft, context) for draft in sound},
+            secrets={secret.name: secret for section, secret in secrets.items() if section not in faulty},
+            authorities={known.name: known for section, known in authorities.items() if section not in faulty},
+            settings=settings,
+            web=web,
+            log=log,
+            faults=faults,
+            faulty=faulty,
+            sections=tuple(draft.client.section for draft in drafts),
+            hangs_on=hangs_on,
+            named_files=frozenset(self._named_files),
+        )
+
+    def _of_kind(self, kind: SectionKind) -> list[tuple[IniSection, str]]:
+        found = ((section, kind_of(section.name)) for section in self._ini.sections.values())
+        return [(section, known[1]) for section, known in found if known is not None and known[0] is kind]
+
+    def _values(self, kind: SectionKind, section: IniSection) -> Values:
+        values = read_values(kind, section.entries.values(), self._findings, self._surroundings)
+        require(kind, section, values, self._findings)
+        return values
+
+    def _named(self, kind: SectionKind, record: Callable[..., Record]) -> dict[str, Record]:
+        """The records of sections with names, by section; without those that lack what they must have."""
+        required = {field for field, option in options_of(kind.record).items() if option.required}
+        records = {}
+        for section, name in self._of_kind(kind):
+            values = self._values(kind, section)
+            if required <= values.sound.keys():
+                records[section.name] = record(name=name, **values.sound)
+        return records
+
+    def _single(self, kind: SectionKind, record: Callable[..., Record]) -> Record:
+        for section, _ in self._of_kind(kind):
+            return record(**self._values(kind, section).sound)
+        return record()
+
+    def _settings(self) -> ServerSettings:
+        sound = {}
+        for section, _ in self._of_kind(SETTINGS):
+            sound = self._values(SETTINGS, section).sound
+        directory = sound.get("data_directory", _data_directory(self._file))
+        return ServerSettings(**{"data_directory": directory, "vault_key": directory / "vault.key", **sound})
+
+    def _drafts(self) -> tuple[Draft, ...]:
+        shared = self._ini.sections.get(DEFAULTS)
+        if shared is not None:
+            read_shared(shared, self._findings, self._surroundings)
+        return tuple(
+            read_client(section, name, shared, self._findings, self._surroundings) for section, name in self._of_kind(POP_CLIENT)
+        )
+
+    def _places(self, kind: SectionKind) -> dict[str, tuple[str, IniSection]]:
+        return {name.lower(): (name, section) for section, name in self._of_kind(kind)}

@@ -1,0 +1,236 @@
+"""From sections to values: each entry to its option, each option through its parser, every fault to the findings."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from postroom.settings.faults import MASK, Fault, Severity, shown, sounds_secret
+from postroom.settings.ini import Entry, IniSection
+from postroom.settings.option import Option, Surroundings, options_of
+from postroom.settings.sections import (
+    DEFAULTS,
+    OAUTH_MECHANISMS,
+    OPTIONS_WITHOUT_EFFECT,
+    POP_CLIENT,
+    SECTIONS,
+    SECTIONS_WITHOUT_EFFECT,
+    MailboxType,
+    PopClient,
+    SectionKind,
+)
+
+_PLACEHOLDERS: Mapping[str, object] = {"type": MailboxType.IMAP, "mailbox": ""}  # of a draft, for what it must have
+
+
+class Findings:
+    """All faults of a file, each once."""
+
+    def __init__(self, file: str, faults: Iterable[Fault] = ()) -> None:
+        self.file = file
+        self.torn = tuple(faults)  # what the lines themselves have wrong; it is found before any value is read
+        self._faults: dict[tuple[int, str, str, str], Fault] = {}
+        for fault in self.torn:
+            self.add(fault)
+
+    def add(self, fault: Fault) -> None:
+        """Take a fault in. The same one told twice counts once, at its worse."""
+        if fault.section.lower() == "settings" and fault.severity is Severity.FAULT:
+            fault = dataclasses.replace(fault, whole=True)
+        key = (fault.line, fault.section, fault.option, fault.problem)
+        if key not in self._faults or fault.severity is Severity.FAULT:
+            self._faults[key] = fault
+
+    def faults(self) -> tuple[Fault, ...]:
+        """All of them, in the order of their lines."""
+        return tuple(sorted(self._faults.values(), key=lambda fault: fault.line))
+
+
+@dataclass
+class Values:
+    """What a section's entries say."""
+
+    sound: dict[str, Any] = field(default_factory=dict)  # by field
+    written: dict[str, Entry] = field(default_factory=dict)  # by field; an empty value counts as not written
+    wrong: set[str] = field(default_factory=set)  # fields whose value cannot be used
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A pop-client before it is judged: what is wrong or missing has its default, or something that means nothing."""
+
+    file: str
+    client: PopClient
+    line: int  # of the section's head
+    written: Mapping[str, Entry]
+    wrong: frozenset[str]
+    blocked_by: frozenset[str]  # the section of shared values, where what it takes from there is faulty
+
+    def lacks(self, name: str) -> bool:
+        """Whether nothing is written for a field. A wrong value is written."""
+        return name not in self.written
+
+    def fault(
+        self,
+        name: str,
+        problem: str,
+        *,
+        valid: str = "",
+        remedy: str = "",
+        severity: Severity = Severity.FAULT,
+        mask: bool = False,
+    ) -> Fault:
+        """A fault of this client about a field: at its line, or at the section's head where it is not written."""
+        option = options_of(PopClient)[name]
+        entry = self.written.get(name)
+        value = "" if entry is None else MASK if option.secret or mask else shown(entry.value)
+        return Fault(
+            self.file,
+            entry.line if entry else self.line,
+            self.client.section,
+            option.written(self.client.type.value),
+            value,
+            problem,
+            valid,
+            remedy,
+            severity,
+        )
+
+
+def kind_of(name: str) -> tuple[SectionKind, str] | None:
+    """The sort of a section by its name, and the name within that sort; None for a name that no sort has."""
+    for kind in SECTIONS:
+        stem = kind.name.partition("-<")[0]
+        if kind.bare and name.lower() == stem:
+            return kind, name
+        if kind.named and name.lower().startswith(f"{stem}-") and len(name) > len(stem) + 1:
+            return kind, name[len(stem) + 1 :]
+    return None
+
+
+def check_section_name(section: IniSection, findings: Findings) -> None:
+    """Warn of a section that acts on nothing."""
+    torn = any(fault.line == section.line for fault in findings.torn)
+    if torn or kind_of(section.name) or section.name.lower() == DEFAULTS:
+        return
+    names = [DEFAULTS, *(kind.name for kind in SECTIONS)]
+    if any(_matches(section.name.lower(), pattern) for pattern in SECTIONS_WITHOUT_EFFECT):
+        problem, valid, remedy = "the section is known, but without effect in this version", "", ""
+    else:
+        problem, valid = "nothing reads a section of this name", ", ".join(names)
+        remedy = _nearest(section.name, [*names, *SECTIONS_WITHOUT_EFFECT], "section")
+    name = shown(section.name)
+    findings.add(Fault(findings.file, section.line, name, "", "", problem, valid, remedy, Severity.WARNING))
+
+
+def _matches(name: str, pattern: str) -> bool:
+    stem, named, _ = pattern.partition("<")
+    return name.startswith(stem) and len(name) > len(stem) if named else name == pattern
+
+
+def _nearest(name: str, known: Iterable[str], noun: str) -> str:
+    close = difflib.get_close_matches(name.lower(), list(known), 1, 0.5)
+    return f"The nearest known {noun} is {close[0]}." if close else ""
+
+
+def read_values(
+    kind: SectionKind,
+    entries: Iterable[Entry],
+    findings: Findings,
+    surroundings: Surroundings,
+    *,
+    type_word: str = "",
+    oauth: bool = True,
+) -> Values:
+    """Read all entries of a section; what cannot be read is found.
+
+    Without ``oauth`` a wrong value of an option that acts only with OAuth is a warning: it is not used.
+    """
+    values = Values()
+    options = options_of(kind.record)
+    fields = {option.written(type_word).lower(): name for name, option in options.items()}
+    for entry in entries:
+        name = fields.get(entry.name.lower())
+        if name is None:
+            findings.add(_stray(kind, entry, findings.file, fields))
+        elif entry.value:
+            values.written[name] = entry
+            ignored = options[name].oauth and not oauth
+            try:
+                values.sound[name] = options[name].parse(entry.value, surroundings)
+            except ValueError as error:
+                findings.add(_wrong(options[name], entry, str(error), findings.file, ignored=ignored))
+                if not ignored:
+                    values.wrong.add(name)
+    return values
+
+
+def _wrong(option: Option, entry: Entry, problem: str, file: str, *, ignored: bool) -> Fault:
+    return Fault(
+        file,
+        entry.line,
+        entry.section,
+        entry.name,
+        MASK if option.secret else shown(entry.value),
+        shown(problem, 500),
+        option.valid,
+        "It is not used here, since no mechanism of OAuth is switched on." if ignored else "",
+        Severity.WARNING if ignored else Severity.FAULT,
+    )
+
+
+def _stray(kind: SectionKind, entry: Entry, file: str, fields: Mapping[str, str]) -> Fault:
+    """A warning of an option that no section of this kind acts on."""
+    name = entry.name.lower()
+    remedy = ""
+    if name in OPTIONS_WITHOUT_EFFECT.get(kind.name, ()):
+        problem = "the option is known, but without effect in this version"
+    elif name.startswith("mail."):
+        problem = "accepted, without effect"
+        if name.endswith(".auth.mechanisms"):
+            mechanisms = next((known for known in fields if known.endswith(".auth.mechanisms")), "")
+            remedy = f"In this section the option is {mechanisms}." if mechanisms else ""
+    else:
+        problem = "nothing reads an option of this name here"
+        remedy = _nearest(name, fields, "name")
+    options = options_of(kind.record)
+    hidden = sounds_secret(name) or any(options[fields[near]].secret for near in difflib.get_close_matches(name, fields))
+    value = MASK if hidden and entry.value else shown(entry.value)
+    return Fault(file, entry.line, entry.section, shown(entry.name), value, problem, "", remedy, Severity.WARNING)
+
+
+def require(kind: SectionKind, section: IniSection, values: Values, findings: Findings, type_word: str = "") -> None:
+    """Find the options that a section must have and does not."""
+    for name, option in options_of(kind.record).items():
+        if option.required and name not in values.written:
+            written = option.written(type_word)
+            problem = "the option is required here and is not written"
+            findings.add(Fault(findings.file, section.line, section.name, written, "", problem, option.valid))
+
+
+def read_shared(section: IniSection, findings: Findings, surroundings: Surroundings) -> None:
+    """Find what is wrong in the values that all clients share, whether or not a client takes them."""
+    read_values(POP_CLIENT, section.entries.values(), findings, surroundings, type_word=MailboxType.IMAP.value)
+
+
+def read_client(section: IniSection, name: str, shared: IniSection | None, findings: Findings, surroundings: Surroundings) -> Draft:
+    """Read one client with the shared values behind its own."""
+    entries = {**(shared.entries if shared else {}), **section.entries}
+    type_word = entries["type"].value if "type" in entries else MailboxType.IMAP.value
+    oauth = _oauth_on(entries.get(f"mail.{type_word}.auth.mechanisms".lower()))
+    values = read_values(POP_CLIENT, entries.values(), findings, surroundings, type_word=type_word, oauth=oauth)
+    require(POP_CLIENT, section, values, findings, type_word)
+    wrong_shared = any(values.written[field].section != section.name for field in values.wrong)
+    torn_shared = shared is not None and any(fault.section == shared.name for fault in findings.torn)
+    blocked_by = {shared.name} if shared and (wrong_shared or torn_shared) else set()
+    record = PopClient(section=section.name, name=name, **{**_PLACEHOLDERS, **values.sound})
+    return Draft(findings.file, record, section.line, values.written, frozenset(values.wrong), frozenset(blocked_by))
+
+
+def _oauth_on(mechanisms: Entry | None) -> bool:
+    chosen = re.split(r"[,\s]+", mechanisms.value.upper()) if mechanisms else []
+    return any(mechanism in OAUTH_MECHANISMS for mechanism in chosen)

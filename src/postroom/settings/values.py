@@ -1,0 +1,281 @@
+"""How a written value becomes a value: one small parser for each sort.
+
+Each is a ``Parse``, or makes one from its bounds. ValueError tells an operator what is wrong; the value itself is added
+where the fault is made, so that secrets are masked in one place.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from postroom.secret import Secret
+from postroom.settings.option import Surroundings
+
+TIME_SPAN = "a time span: hh:mm:ss, or a number with s, m or h (00:01:00, 90s, 5m, 2h)"
+SIZE = "a size in octets, with k, m or g if you like (65536, 64k, 50m, 1g)"
+BOOLEAN = "true, false"
+SECRET_FORMS = "the text itself, env:NAME or file:PATH"  # noqa: S105 - words, not a secret
+
+_CLOCK = re.compile(r"([0-9]{1,6}):([0-5][0-9]):([0-5][0-9])")
+_AMOUNT = re.compile(r"([0-9]{1,9}) ?([smh])", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15}) ?([kmg]?)", re.IGNORECASE)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,15}")
+_LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LARGEST_SECRET = 65536
+
+Word = TypeVar("Word", bound=enum.Enum)
+
+
+def text(value: str, _: Surroundings) -> str:
+    """Any text, without control characters: they have meanings of their own on the wire."""
+    if _has_controls(value):
+        raise ValueError("has control characters in it")
+    return value
+
+
+def word(value: str, _: Surroundings) -> str:
+    """Text without white space."""
+    if any(character.isspace() for character in value):
+        raise ValueError("has white space in it")
+    return value
+
+
+def words(value: str, _: Surroundings) -> str:
+    """Words with single blanks between them."""
+    return " ".join(value.split())
+
+
+def boolean(value: str, _: Surroundings) -> bool:
+    """``true`` or ``false``."""
+    if value.lower() not in ("true", "false"):
+        raise ValueError("is neither true nor false")
+    return value.lower() == "true"
+
+
+def integer(minimum: int, maximum: int | None = None) -> Callable[[str, Surroundings], int]:
+    """A whole number within bounds."""
+
+    def parse(value: str, _: Surroundings) -> int:
+        if not _INTEGER.fullmatch(value):
+            raise ValueError("is not a whole number")
+        number = int(value)
+        if number < minimum:
+            raise ValueError(f"is less than {minimum}")
+        if maximum is not None and number > maximum:
+            raise ValueError(f"is more than {maximum}")
+        return number
+
+    return parse
+
+
+def time_span(minimum: float) -> Callable[[str, Surroundings], float]:
+    """Seconds, written as ``hh:mm:ss`` or with a unit."""
+
+    def parse(value: str, _: Surroundings) -> float:
+        seconds = _seconds(value.removeprefix("-"))
+        if seconds is None:
+            raise ValueError("is not a time span")
+        if value.startswith("-"):
+            raise ValueError("is negative")
+        if seconds < minimum:
+            raise ValueError(f"is less than {minimum:g} s")
+        return seconds
+
+    return parse
+
+
+def _seconds(value: str) -> float | None:
+    if clock := _CLOCK.fullmatch(value):
+        hours, minutes, seconds = (int(part) for part in clock.groups())
+        return float(hours * 3600 + minutes * 60 + seconds)
+    if amount := _AMOUNT.fullmatch(value):
+        return float(int(amount[1]) * {"s": 1, "m": 60, "h": 3600}[amount[2].lower()])
+    return None
+
+
+def size(value: str, _: Surroundings) -> int:
+    """Octets; ``k``, ``m`` and ``g`` are powers of 1024."""
+    match = _SIZE.fullmatch(value)
+    if match is None:
+        raise ValueError("is not a size")
+    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
+
+
+def one_of(choices: type[Word], complaint: str = "") -> Callable[[str, Surroundings], Word]:
+    """A member of the enumeration by its value, in any case."""
+
+    def parse(value: str, _: Surroundings) -> Word:
+        for member in choices:
+            if str(member.value).lower() == value.lower():
+                return member
+        raise ValueError(complaint or "is none of the valid values")
+
+    return parse
+
+
+def choice(*choices: str) -> Callable[[str, Surroundings], str]:
+    """One of the words, in any case; comes back as declared."""
+
+    def parse(value: str, _: Surroundings) -> str:
+        if value.lower() not in choices:
+            raise ValueError("is none of the valid values")
+        return value.lower()
+
+    return parse
+
+
+def several_of(choices: Sequence[str]) -> Callable[[str, Surroundings], tuple[str, ...]]:
+    """Some of the words, in any case, with commas or blanks between them; each once, in the order written."""
+
+    def parse(value: str, _: Surroundings) -> tuple[str, ...]:
+        chosen = [item.upper() for item in re.split(r"[,\s]+", value) if item]
+        strange = [item for item in chosen if item not in choices]
+        if strange:
+            raise ValueError(f"names {', '.join(strange)}, which this version does not have")
+        return tuple(dict.fromkeys(chosen))
+
+    return parse
+
+
+def folder(value: str, surroundings: Surroundings) -> str:
+    """A folder's name. INBOX is one folder in any case (RFC 9051 section 5.1)."""
+    return "INBOX" if value.upper() == "INBOX" else text(value, surroundings)
+
+
+def _has_controls(value: str) -> bool:
+    return any(ord(character) < 32 or ord(character) == 127 for character in value)
+
+
+def folders(value: str, surroundings: Surroundings) -> tuple[str, ...]:
+    """Folders with commas between them; each once, in the order written."""
+    names = [part.strip() for part in value.split(",")]
+    if "" in names:
+        raise ValueError("has an empty name between its commas")
+    return tuple(dict.fromkeys(folder(name, surroundings) for name in names))
+
+
+def host(value: str, _: Surroundings) -> str:
+    """A host's name or address, without a protocol, path or port."""
+    if "://" in value or "/" in value:
+        raise ValueError("is an address of the web, not the name of a host")
+    bare = value.removeprefix("[").removesuffix("]")
+    if _address(bare) is not None:
+        return bare
+    if re.search(r":[0-9]*$", value):
+        raise ValueError("holds a port, which has an option of its own")
+    if len(value) > 253 or not all(_LABEL.fullmatch(label) for label in value.removesuffix(".").split(".")):
+        raise ValueError("is not the name of a host")
+    return value
+
+
+def is_loopback(name: str) -> bool:
+    """Whether what is sent to that host stays on this machine (RFC 6761 section 6.3)."""
+    address = _address(name)
+    if address is not None:
+        return address.is_loopback
+    return name.lower().removesuffix(".").split(".")[-1] == "localhost"
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def endpoint(value: str, surroundings: Surroundings) -> str:
+    """An address of the web that a secret may be sent to: https, or http to this machine."""
+    try:
+        parts = urlsplit(word(value, surroundings))
+        name, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError("is not an address of the web") from None
+    if parts.scheme not in ("http", "https") or not name or "@" in parts.netloc or parts.fragment:
+        raise ValueError("is not an address of the web")
+    if parts.scheme == "http" and not is_loopback(name):
+        raise ValueError("is not encrypted: http:// is for this machine only")
+    return value
+
+
+def listen(value: str, surroundings: Surroundings) -> tuple[str, int]:
+    """``HOST:PORT``; an IPv6 address stands in brackets. Port 0 takes a free one."""
+    name, colon, port = value.rpartition(":")
+    if not colon or not name or (":" in name and not name.startswith("[")):
+        raise ValueError("is not HOST:PORT")
+    return host(name, surroundings), integer(0, 65535)(port, surroundings)
+
+
+def path(value: str, surroundings: Surroundings) -> Path:
+    """A path; a relative one begins at the configuration file's folder."""
+    if "\0" in value:
+        raise ValueError("is not a path")
+    return surroundings.folder / value
+
+
+def certificates(value: str, surroundings: Surroundings) -> Path:
+    """A file with certificates in PEM form."""
+    file = path(value, surroundings)
+    if b"-----BEGIN CERTIFICATE-----" not in _contents(file, surroundings):
+        raise ValueError(f"names {file}, which holds no certificate in PEM form")
+    return file
+
+
+def key(value: str, surroundings: Surroundings) -> Path | str:
+    """Where a key is kept: ``env:NAME`` as it is written, or ``file:PATH`` as a path. Neither is read here."""
+    form, _, rest = value.partition(":")
+    if form.lower() == "env" and _VARIABLE.fullmatch(rest.strip()):
+        return f"env:{rest.strip()}"
+    if form.lower() == "file" and rest.strip():
+        return path(rest.strip(), surroundings)
+    raise ValueError("is neither env:NAME nor file:PATH")
+
+
+def secret(value: str, surroundings: Surroundings) -> Secret:
+    """A secret: the text itself, or read from the environment (``env:NAME``) or a file (``file:PATH``)."""
+    form, _, rest = value.partition(":")
+    if form.lower() == "env":
+        return Secret(_variable(rest.strip(), surroundings))
+    if form.lower() == "file":
+        return Secret(_line(path(rest.strip(), surroundings), surroundings))
+    return Secret(value)
+
+
+def _variable(name: str, surroundings: Surroundings) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError("begins with env: and does not go on with the name of a variable")
+    value = surroundings.environment.get(name, "")
+    if not value:
+        state = "is empty" if name in surroundings.environment else "is not set"
+        raise ValueError(f"names the variable {name}, which {state} in the environment")
+    return value
+
+
+def _line(file: Path, surroundings: Surroundings) -> str:
+    octets = _contents(file, surroundings)
+    if len(octets) > _LARGEST_SECRET:
+        raise ValueError(f"names {file}, which is too large for a secret")
+    try:
+        line = octets.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"names {file}, which is not text in UTF-8") from None
+    if not line:
+        raise ValueError(f"names {file}, which is empty")
+    if "\n" in line:
+        raise ValueError(f"names {file}, which holds more than one line")
+    return line
+
+
+def _contents(file: Path, surroundings: Surroundings) -> bytes:
+    try:
+        return surroundings.read(file)
+    except OSError as error:
+        raise ValueError(f"names {file}, which cannot be read ({error.strerror or type(error).__name__})") from error
+    except ValueError:
+        raise ValueError("does not name a file") from None

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postroom.secret import Secret
+from postroom.settings import Security, values
+from postroom.settings.option import NOWHERE, Surroundings
+
+
+def read(path: Path) -> bytes:
+    files = {"token": b"1//abc\n", "two": b"a\nb\n", "empty": b"\n", "octets": b"\xff\xfe", "large": b"x" * 70_000}
+    if path.name not in files:
+        raise FileNotFoundError(2, "No such file or directory")
+    return files[path.name]
+
+
+HERE = Surroundings(Path("/conf"), {"TOKEN": "1//env", "EMPTY": ""}, read)
+
+GOOD: list[tuple[Callable[[str, Surroundings], object], str, object]] = [
+    (values.time_span(1), "00:01:00", 60.0),
+    (values.time_span(1), "100:00:01", 360001.0),
+    (values.time_span(1), "30s", 30.0),
+    (values.time_span(1), "5M", 300.0),
+    (values.time_span(0), "2h", 7200.0),
+    (values.size, "0", 0),
+    (values.size, "64k", 65536),
+    (values.size, "50M", 52428800),
+    (values.boolean, "TRUE", True),
+    (values.integer(0), "007", 7),
+    (values.one_of(Security), "SSL-TLS", Security.SSL_TLS),
+    (values.several_of(("PLAIN", "LOGIN")), "login, Plain LOGIN", ("LOGIN", "PLAIN")),
+    (values.folders, "inbox, Archive/2026 , INBOX", ("INBOX", "Archive/2026")),
+    (values.host, "imap.gmail.com", "imap.gmail.com"),
+    (values.host, "[::1]", "::1"),
+    (values.host, "mail_1.bücher.example", "mail_1.bücher.example"),
+    (values.endpoint, "http://127.0.0.1:8080/token", "http://127.0.0.1:8080/token"),
+    (values.endpoint, "http://localhost/token", "http://localhost/token"),
+    (values.endpoint, "https://sso.example.org/token", "https://sso.example.org/token"),
+    (values.listen, "[::1]:0", ("::1", 0)),
+    (values.path, "data", Path("/conf/data")),
+    (values.path, "/srv/mail", Path("/srv/mail")),
+    (values.key, "env:POSTROOM_KEY", "env:POSTROOM_KEY"),
+    (values.key, "file:vault.key", Path("/conf/vault.key")),
+    (values.secret, "pass = word # %(x)s", Secret("pass = word # %(x)s")),
+    (values.secret, "env:TOKEN", Secret("1//env")),
+    (values.secret, "FILE:token", Secret("1//abc")),
+    (values.words, "a   b", "a b"),
+]
+
+BAD: list[tuple[Callable[[str, Surroundings], object], str, str]] = [
+    (values.time_span(1), "30", "is not a time span"),
+    (values.time_span(1), "00:60:00", "is not a time span"),
+    (values.time_span(1), "1d", "is not a time span"),
+    (values.time_span(1), "²s", "is not a time span"),
+    (values.time_span(1), "0s", "is less than 1 s"),
+    (values.time_span(1), "-5s", "is negative"),
+    (values.size, "-1", "is not a size"),
+    (values.size, "1t", "is not a size"),
+    (values.boolean, "yes", "is neither true nor false"),
+    (values.integer(0), "-1", "is less than 0"),
+    (values.integer(1, 65535), "65536", "is more than 65535"),
+    (values.integer(1, 65535), "1.5", "is not a whole number"),
+    (values.several_of(("PLAIN",)), "PLAIN, NTLM", "names NTLM, which this version does not have"),
+    (values.folders, "INBOX,,Archive", "has an empty name between its commas"),
+    (values.text, "a\x7fb", "has control characters in it"),
+    (values.folder, "a\x01b", "has control characters in it"),
+    (values.host, "https://mail.example.org/", "is an address of the web, not the name of a host"),
+    (values.host, "mail.example.org:993", "holds a port, which has an option of its own"),
+    (values.host, "mail example", "is not the name of a host"),
+    (values.word, "my secret", "has white space in it"),
+    (values.endpoint, "http://sso.example.org/token", "is not encrypted: http:// is for this machine only"),
+    (values.endpoint, "http://localhost.example.org/", "is not encrypted: http:// is for this machine only"),
+    (values.endpoint, "https://user@sso.example.org/", "is not an address of the web"),
+    (values.endpoint, "https://[::1/", "is not an address of the web"),
+    (values.endpoint, "ftp://sso.example.org/", "is not an address of the web"),
+    (values.listen, "8025", "is not HOST:PORT"),
+    (values.listen, "::1:8025", "is not HOST:PORT"),
+    (values.listen, "localhost:99999", "is more than 65535"),
+    (values.path, "a\0b", "is not a path"),
+    (values.key, "vault.key", "is neither env:NAME nor file:PATH"),
+    (values.choice("text", "json"), "xml", "is none of the valid values"),
+    (values.secret, "env:NONE", "names the variable NONE, which is not set in the environment"),
+    (values.secret, "env:EMPTY", "names the variable EMPTY, which is empty in the environment"),
+    (values.secret, "env:pass word", "begins with env: and does not go on with the name of a variable"),
+    (values.secret, "file:none", "names /conf/none, which cannot be read (No such file or directory)"),
+    (values.secret, "file:two", "names /conf/two, which holds more than one line"),
+    (values.secret, "file:empty", "names /conf/empty, which is empty"),
+    (values.secret, "file:octets", "names /conf/octets, which is not text in UTF-8"),
+    (values.secret, "file:large", "names /conf/large, which is too large for a secret"),
+    (values.certificates, "token", "names /conf/token, which holds no certificate in PEM form"),
+]
+
+
+@pytest.mark.parametrize(("parse", "written", "value"), GOOD)
+def test_a_valid_value_is_read(parse: Callable[[str, Surroundings], object], written: str, value: object) -> None:
+    assert parse(written, HERE) == value
+
+
+@pytest.mark.parametrize(("parse", "written", "problem"), BAD)
+def test_a_wrong_value_says_what_is_wrong(parse: Callable[[str, Surroundings], object], written: str, problem: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse(written, HERE)
+    assert str(caught.value) == problem
+
+
+@given(st.integers(0, 999_999), st.integers(0, 59), st.integers(0, 59))
+def test_a_clock_is_its_seconds(hours: int, minutes: int, seconds: int) -> None:
+    written = f"{hours:02}:{minutes:02}:{seconds:02}"
+    assert values.time_span(0)(written, NOWHERE) == hours * 3600 + minutes * 60 + seconds
+
+
+@given(st.integers(0, 999_999_999), st.sampled_from([("s", 1), ("m", 60), ("h", 3600), ("H", 3600)]))
+def test_an_amount_is_its_seconds(number: int, unit: tuple[str, int]) -> None:
+    assert values.time_span(0)(f"{number}{unit[0]}", NOWHERE) == number * unit[1]
+
+
+@given(st.integers(0, 10**15 - 1), st.sampled_from([("", 1), ("k", 1024), ("M", 1024**2), ("g", 1024**3)]))
+def test_a_size_is_its_octets(number: int, unit: tuple[str, int]) -> None:
+    assert values.size(f"{number}{unit[0]}", NOWHERE) == number * unit[1]
+
+
+PARSERS = list({parse for parse, _, _ in (*GOOD, *BAD)})
+
+
+@given(st.sampled_from(PARSERS), st.text())
+def test_whatever_is_written_is_read_or_refused(parse: Callable[[str, Surroundings], object], written: str) -> None:
+    with contextlib.suppress(ValueError):
+        parse(written, HERE)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("LOCALHOST", True),
+        ("mail.localhost.", True),
+        ("localhost.example.org", False),
+        ("10.0.0.1", False),
+        ("mail.example.org", False),
+    ],
+)
+def test_loopback_is_this_machine(name: str, answer: bool) -> None:
+    assert values.is_loopback(name) is answer
