@@ -1,0 +1,83 @@
+"""What a message says of itself (RFC 5322 section 3.6), from its header alone.
+
+The one way in is ``examine``; it never raises. Limits stand in front: a header is looked at as far as the caller read it,
+a field as far as ``_LONGEST``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from postroom.model import Facts
+
+HEAD = 64 * 1024
+"""Octets of a message that are looked at for its header."""
+
+_LONGEST = 4096  # octets of one field
+_END = re.compile(rb"\r?\n\r?\n")
+_FIELD = re.compile(rb"^(subject|from|date|message-id)[ \t]*:[ \t]*((?:[^\r\n]|\r?\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
+_FOLD = re.compile(rb"\r?\n[ \t]+")
+_MESSAGE_ID = re.compile(r"<[^<>\s]+>")
+
+
+def examine(head: bytes) -> Facts:
+    """Subject, From, Date and Message-ID of a message, decoded; the first of each where a field is repeated."""
+    end = _END.search(head)
+    header = head if end is None else head[: end.end()]
+    fields: dict[bytes, bytes] = {}
+    for found in _FIELD.finditer(header):
+        fields.setdefault(found[1].lower(), found[2])
+    faults: list[str] = [] if end is not None or len(head) < HEAD else [f"the header is longer than {HEAD} octets"]
+    message_id = _text(fields.get(b"message-id", b""), "Message-ID", faults)
+    identified = _MESSAGE_ID.search(message_id)
+    return Facts(
+        subject=_text(fields.get(b"subject", b""), "Subject", faults),
+        sender=_text(fields.get(b"from", b""), "From", faults),
+        date=_text(fields.get(b"date", b""), "Date", faults),
+        message_id=identified[0] if identified else message_id,
+        fault="; ".join(faults),
+    )
+
+
+def _text(octets: bytes, name: str, faults: list[str]) -> str:
+    if len(octets) > _LONGEST:
+        octets = octets[:_LONGEST]
+        faults.append(f"{name} is cut after {_LONGEST} octets")
+    value = _FOLD.sub(b" ", octets).strip()
+    text = _decoded(value)
+    if "=?" in text:
+        text = _words(text, name, faults)
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _decoded(octets: bytes) -> str:
+    """UTF-8 (RFC 6532), else Windows' Latin-1, which is what unlabelled octets mostly are."""
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return octets.decode("cp1252", "replace")
+
+
+def _words(text: str, name: str, faults: list[str]) -> str:
+    """Encoded words (RFC 2047)."""
+    from email.errors import HeaderParseError
+    from email.header import decode_header
+
+    try:
+        parts = decode_header(text)
+    except (HeaderParseError, ValueError) as error:
+        faults.append(f"{name}: {error}")
+        return text
+    return "".join(_part(part, charset, name, faults) for part, charset in parts)
+
+
+def _part(part: bytes | str, charset: str | None, name: str, faults: list[str]) -> str:
+    if isinstance(part, str):
+        return part
+    if charset is None:
+        return part.decode("raw-unicode-escape", "replace")  # decode_header's own form of the text between words
+    try:
+        return part.decode(charset, "replace")
+    except (LookupError, ValueError):  # "replace" does not cover an unknown charset
+        faults.append(f"{name}: unknown charset {charset[:40]!r}")
+        return _decoded(part)

@@ -1,0 +1,115 @@
+"""What an IMAP server says, as records. Names are those of RFC 9051's grammar (section 9)."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+
+class Status(enum.Enum):
+    """resp-cond-state, resp-cond-bye and resp-cond-auth (RFC 9051 section 7.1)."""
+
+    OK = "OK"
+    NO = "NO"
+    BAD = "BAD"
+    BYE = "BYE"
+    PREAUTH = "PREAUTH"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResponse:
+    """``tag SP resp-cond-state``, or untagged with an empty tag."""
+
+    tag: str
+    status: Status
+    code: str = ""  # resp-text-code without its arguments, upper case
+    arguments: str = ""  # what follows the code within the brackets
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """continue-req: ``"+" SP (resp-text / base64)``."""
+
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """capability-data (RFC 9051 section 7.2.2), upper case."""
+
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """``number SP "EXISTS"`` (RFC 9051 section 7.4.1)."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expunged:
+    """``nz-number SP "EXPUNGE"`` (RFC 9051 section 7.5.1)."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxStatus:
+    """mailbox-data "STATUS" (RFC 9051 section 7.3.4)."""
+
+    mailbox: bytes
+    items: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """mailbox-data "SEARCH" (RFC 3501 section 7.2.5)."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """mailbox-list (RFC 9051 section 7.3.1)."""
+
+    attributes: frozenset[str]
+    delimiter: bytes | None
+    mailbox: bytes
+
+
+@dataclass(slots=True)
+class Fetch:
+    """message-data "FETCH" (RFC 9051 section 7.5.2): what we ask for; items that we did not ask for are in ``others``."""
+
+    number: int
+    uid: int | None = None
+    size: int | None = None
+    internal_date: str = ""
+    flags: frozenset[str] | None = None
+    modseq: int | None = None
+    email_id: str = ""
+    body: bytes | None = None  # BODY[]; None also for NIL
+    has_body: bool = False  # BODY[] was named at all
+    others: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A well-formed response that means nothing to us."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A response outside the grammar. It is dropped alone; the octets go to the trace."""
+
+    octets: bytes
+    problem: str
+
+
+Response = (
+    StatusResponse | Continuation | Capability | Exists | Expunged | MailboxStatus | Search | ListEntry | Fetch | Other | Malformed
+)
