@@ -1,0 +1,311 @@
+"""What is kept: verbs of the domain over one data directory. No row, session or SQL leaves this package.
+
+``database`` runs jobs in transactions, ``capture``, ``work`` and ``grants`` are those jobs, ``blobs`` holds the raw octets,
+``vault`` seals secrets, ``processes`` knows who lives. When a verb returns, what it wrote is durable.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from postroom.clock import Clock
+from postroom.errors import StoreError, VaultLocked
+from postroom.model import (
+    AccessToken,
+    Captured,
+    Condition,
+    Facts,
+    Grant,
+    GrantKey,
+    Lease,
+    Listed,
+    MessageRow,
+    Outcome,
+    Position,
+    Reference,
+    Refusal,
+    Trouble,
+    TroubleKind,
+    Unsettled,
+    Work,
+    WorkKind,
+    WorkState,
+)
+from postroom.secret import Secret
+from postroom.store import capture, grants, reading, work
+from postroom.store.blobs import Blobs, Reservation
+from postroom.store.database import Database, translated
+from postroom.store.processes import Processes
+from postroom.store.vault import Vault, load_key
+
+LEASE = 30.0  # seconds; renewed three times within
+
+
+class Store:
+    """One data directory. Made by ``Store.open``; used by one event loop; ``close`` at the end."""
+
+    def __init__(self, directory: Path, clock: Clock, vault_key: str, environment: Mapping[str, str]) -> None:
+        self._clock = clock
+        self._directory = directory
+        self._vault_key = vault_key
+        self._environment = environment
+        with translated():
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._processes = Processes(directory / "processes")
+            self.blobs = Blobs(directory / "segments", self._committed)
+            self._db = Database(directory / "postroom.db", self.blobs.sync)
+        self._vault = self._open_vault()
+
+    @property
+    def holder(self) -> str:
+        """This process's name in leases and claims."""
+        return self._processes.holder
+
+    def close(self) -> None:
+        """Finish what waits, and let everything go."""
+        self._db.close()
+        self.blobs.close()
+        self._processes.close()
+
+    # --- sources, leases, positions
+
+    async def source(self, type_: str, server: str, login: str) -> int:
+        """The number of a source, made at first sight."""
+        return await self._db.run(lambda db: capture.source_id(db, type_, server.lower(), login))
+
+    async def acquire(self, source: int, folders: Sequence[str]) -> list[Lease]:
+        """Lease all folders or none. Raises ``LeaseHeld``."""
+        expires = self._clock.now() + LEASE
+        return await self._db.run(lambda db: capture.acquire(db, source, folders, self.holder, expires, self._processes.living))
+
+    async def renew(self) -> None:
+        """Prolong every lease of this process."""
+        expires = self._clock.now() + LEASE
+        await self._db.run(lambda db: capture.renew(db, self.holder, expires))
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Give leases back."""
+        await self._db.run(lambda db: capture.release(db, leases))
+
+    async def position(self, lease: Lease) -> Position:
+        """How far a folder has been read. Raises ``LeaseLost``, as do all verbs that take a lease."""
+        return await self._db.run(lambda db: capture.position(db, lease), writes=False)
+
+    async def advance(self, lease: Lease, state: str, *, read_whole: bool = False) -> int:
+        """Move a folder's state; return how many messages of a former epoch vanished, once the folder was read whole."""
+        return await self._db.run(lambda db: capture.advance(db, lease, state, read_whole=read_whole))
+
+    async def rebirth(self, lease: Lease) -> int:
+        """Begin a new epoch of a folder; return its number."""
+        return await self._db.run(lambda db: capture.rebirth(db, lease))
+
+    # --- receipts
+
+    async def unknown(self, lease: Lease, identifiers: Sequence[str]) -> set[str]:
+        """Which of these have neither receipt nor trouble."""
+        return await self._db.run(lambda db: capture.unknown(db, lease, identifiers), writes=False)
+
+    async def capture(self, lease: Lease, client: str, batch: Sequence[Captured]) -> Outcome:
+        """Keep a batch: when this returns, octets, receipts, messages and work are durable, each once.
+
+        May be repeated. Raises ``LeaseLost``, ``StoreFull``, ``StoreError``; then nothing of the batch was kept.
+        """
+        now = self._clock.now()
+        ids = uuid7s(now, len(batch))
+
+        def job(db: apsw.Connection) -> Outcome:
+            if any(self.blobs.damaged(captured.reference) for captured in batch):
+                raise StoreError("octets were lost at the disk before they were durable; they are fetched again")
+            capture.segment_committed(db, *self.blobs.ends())
+            for captured in batch:  # a batch may reach over the end of a segment
+                if captured.reference.segment != self.blobs.ends()[0]:
+                    end = captured.reference.offset + captured.reference.length + 48
+                    capture.segment_committed(db, captured.reference.segment, end)
+            return capture.capture(db, lease, client, batch, ids, now)
+
+        return await self._db.run(job, sync=True)
+
+    async def unsettled(self, lease: Lease, limit: int) -> list[Unsettled]:
+        """Receipts whose disposition the server has not committed."""
+        return await self._db.run(lambda db: capture.unsettled(db, lease, limit), writes=False)
+
+    async def settled(self, lease: Lease, identifiers: Sequence[str]) -> None:
+        """The server committed these dispositions."""
+        now = self._clock.now()
+        await self._db.run(lambda db: capture.settled(db, lease, identifiers, now))
+
+    async def gone(self, lease: Lease, identifiers: Sequence[str]) -> None:
+        """The server holds something else, or nothing, under these identifiers: nothing is settled there."""
+        now = self._clock.now()
+        await self._db.run(lambda db: capture.settled(db, lease, identifiers, now, gone=True))
+
+    # --- troubles
+
+    async def trouble(self, lease: Lease, listed: Listed, kind: TroubleKind, detail: str, not_before: float) -> None:
+        """Remember a message that is listed and not had."""
+        now = self._clock.now()
+        await self._db.run(lambda db: capture.trouble(db, lease, listed, kind, detail, now, not_before))
+
+    async def troubles(self, lease: Lease) -> list[Trouble]:
+        """The folder's troubles."""
+        return await self._db.run(lambda db: capture.troubles(db, lease), writes=False)
+
+    async def confirmed_absent(self, lease: Lease, identifiers: Sequence[str]) -> None:
+        """These messages are gone from the server for good."""
+        await self._db.run(lambda db: capture.confirmed_absent(db, lease, identifiers))
+
+    # --- work
+
+    async def claim(self, kind: WorkKind, limit: int) -> list[Work]:
+        """Take pieces of work that are due."""
+        now = self._clock.now()
+        return await self._db.run(lambda db: work.claim(db, kind, self.holder, now, limit))
+
+    async def references(self, messages: Sequence[int]) -> dict[int, Reference]:
+        """Where the octets of messages are."""
+        return await self._db.run(lambda db: work.references(db, messages), writes=False)
+
+    async def finish_process(self, done: Sequence[tuple[Work, Facts]]) -> None:
+        """Write the facts of messages, and their work done, at once."""
+        await self._db.run(lambda db: work.finish_process(db, done))
+
+    async def defer(self, piece: Work, state: WorkState, not_before: float, first_failed_at: float, fault: str) -> None:
+        """Put a failed piece of work back, or aside. Raises ``StoreError`` when the piece is another's now."""
+        await self._db.run(
+            lambda db: work.move(db, piece, state, not_before=not_before, first_failed_at=first_failed_at, fault=fault)
+        )
+
+    async def reclaim(self) -> int:
+        """Make the work of dead processes claimable again."""
+        return await self._db.run(lambda db: work.reclaim(db, self._processes.living))
+
+    async def next_due(self, kind: WorkKind) -> float | None:
+        """When the next piece of ready work is due."""
+        return await self._db.run(lambda db: work.next_due(db, kind), writes=False)
+
+    # --- grants (the keeper that net.tokens is given)
+
+    def keyed_hash(self, *texts: str) -> str:
+        """A keyed hash of secrets, to recognise them. Raises ``VaultLocked`` when the key cannot be had."""
+        return self._vault.keyed_hash(*texts)
+
+    async def open_grant(self, key: GrantKey, configured: Secret, asked_with: str) -> Grant:
+        """A chain of refresh tokens as it stands."""
+        now = self._clock.now()
+        return await self._db.run(lambda db: grants.open_grant(db, self._vault, key, configured, asked_with, now))
+
+    async def claim_grant(self, grant: int, seconds: float) -> bool:
+        """Take the right to refresh; False while another process has it."""
+        now = self._clock.now()
+        return await self._db.run(lambda db: grants.claim_grant(db, grant, self.holder, now, now + seconds))
+
+    async def release_grant(self, grant: int) -> None:
+        """Give the right to refresh back without an answer."""
+        await self._db.run(lambda db: grants.release_grant(db, grant, self.holder))
+
+    async def save_answer(
+        self, key: GrantKey, grant: Grant, asked_with: str, token: Secret, lifetime: float, rotated: Secret | None
+    ) -> AccessToken:
+        """Keep a token answer whole, durably, and give the right to refresh back."""
+        now = self._clock.now()
+        access = (token, lifetime)
+        return await self._db.run(lambda db: grants.save_answer(db, self._vault, key, grant, asked_with, access, rotated, now))
+
+    async def save_refusal(self, grant: int, refusal: Refusal) -> None:
+        """Keep the authority's no, and give the right to refresh back."""
+        await self._db.run(lambda db: grants.save_refusal(db, grant, refusal))
+
+    # --- conditions and reading
+
+    async def report(self, condition: Condition) -> None:
+        """Keep a client's health."""
+        await self._db.run(lambda db: reading.report(db, condition))
+
+    async def conditions(self) -> dict[str, Condition]:
+        """The health of every client that was ever run."""
+        return await self._db.run(reading.conditions, writes=False)
+
+    async def counts(self) -> dict[str, reading.Counts]:
+        """Messages, octets, troubles and open work by client section."""
+        return await self._db.run(reading.counts, writes=False)
+
+    async def messages(self, *, client: str | None, newest_first: bool, limit: int | None) -> AsyncIterator[MessageRow]:
+        """Messages in the order of their capture."""
+        after: int | None = None
+        left = limit
+        while left is None or left > 0:
+            page = min(1000, left) if left is not None else 1000
+            job = functools.partial(reading.page, client=client, newest_first=newest_first, after=after, limit=page)
+            rows, after = await self._db.run(job, writes=False)
+            for row in rows:
+                yield row
+            if len(rows) < page:
+                return
+            left = None if left is None else left - len(rows)
+
+    async def message(self, public_id: str) -> tuple[MessageRow, Reference] | None:
+        """One message by its id, or by the beginning of it where that is unique."""
+        return await self._db.run(lambda db: reading.one(db, public_id), writes=False)
+
+    async def troubles_of(self) -> list[tuple[str, str, Trouble]]:
+        """Every trouble with its login and folder, for status."""
+        return await self._db.run(reading.all_troubles, writes=False)
+
+    def room(self) -> int:
+        """Octets free on the disk."""
+        return shutil.disk_usage(self._directory).free
+
+    # --- within
+
+    def _committed(self, segment: int) -> int:
+        """How far references reach into a segment; on a connection of its own, because the store's thread may be writing."""
+        connection = apsw.Connection(str(self._directory / "postroom.db"), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.set_busy_timeout(10_000)
+            row = connection.execute("SELECT committed FROM segments WHERE id = ?", (segment,)).fetchone()
+            return 0 if row is None else int(row[0])
+        finally:
+            connection.close()
+
+    def _open_vault(self) -> Vault:
+        row = self._db.now(lambda db: db.execute("SELECT proof FROM vault").fetchone())
+        key = load_key(self._vault_key, self._environment, create=row is None)
+        vault = Vault(key)
+        expected = bytes.fromhex(vault.keyed_hash("proof"))
+        if row is None:
+            self._db.now(lambda db: db.execute("INSERT INTO vault VALUES (1, ?) ON CONFLICT DO NOTHING", (expected,)) and None)
+        elif bytes(row[0]) != expected:
+            raise VaultLocked("the key is not the one that this store was made with")
+        return vault
+
+
+def uuid7s(now: float, count: int) -> list[str]:
+    """Public ids: UUIDs of version 7 (RFC 9562 section 5.7), growing within a batch."""
+    milliseconds = int(now * 1000) & 0xFFFFFFFFFFFF
+    randoms = os.urandom(8 * count)
+    ids = []
+    for index in range(count):
+        low = int.from_bytes(randoms[8 * index : 8 * index + 8], "big") & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000
+        value = f"{milliseconds:012x}7{index & 0xFFF:03x}{low:016x}"
+        ids.append(f"{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}")
+    return ids
+
+
+@contextmanager
+def opened(directory: Path, clock: Clock, vault_key: str, environment: Mapping[str, str]) -> Iterator[Store]:
+    """A store that is closed at the end of the block."""
+    store = Store(directory, clock, vault_key, environment)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+__all__ = ["LEASE", "Reservation", "Store", "opened"]

@@ -1,0 +1,290 @@
+"""Inbound verbs of the store, as functions within one transaction: sources, leases, receipts, troubles.
+
+``capture`` is where exactly once comes true: receipts, messages and work appear together or not at all, and a receipt's
+unique key makes the second time nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+import apsw
+
+from postroom.errors import LeaseHeld, LeaseLost
+from postroom.model import (
+    Captured,
+    Disposition,
+    Lease,
+    Listed,
+    Outcome,
+    Position,
+    Trouble,
+    TroubleKind,
+    Unsettled,
+)
+
+_SOURCE = "SELECT id FROM sources WHERE type = ? AND server = ? AND login = ?"
+_NEW_SOURCE = "INSERT INTO sources (type, server, login) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+
+_NEW_FOLDER = "INSERT INTO folders (source, folder) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_HOLDER = "SELECT holder FROM folders WHERE source = ? AND folder = ?"
+_LEASE = "UPDATE folders SET holder = ?3, fence = fence + 1, expires = ?4 WHERE source = ?1 AND folder = ?2 RETURNING fence"
+_RENEW = "UPDATE folders SET expires = ? WHERE holder = ?"
+_RELEASE = "UPDATE folders SET holder = '', expires = 0 WHERE source = ? AND folder = ? AND fence = ?"
+_FENCE = "SELECT epoch, state FROM folders WHERE source = ? AND folder = ? AND fence = ?"
+_ADVANCE = "UPDATE folders SET state = ? WHERE source = ? AND folder = ?"
+
+# value ->> 0 is the identifier; an array's elements are read by their places, in the order that _rows writes them.
+_UNKNOWN = """
+SELECT value FROM json_each(?4)
+WHERE NOT EXISTS (SELECT 1 FROM receipts WHERE source = ?1 AND folder = ?2 AND epoch = ?3 AND identifier = value)
+  AND NOT EXISTS (SELECT 1 FROM troubles WHERE source = ?1 AND folder = ?2 AND epoch = ?3 AND identifier = value)"""
+
+_RECEIPTS = """
+INSERT INTO receipts (source, folder, epoch, identifier, digest, size, internal_date, email_id, disposition, captured_at)
+SELECT ?1, ?2, ?3, value ->> 0, unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, ?5
+FROM json_each(?4) WHERE true ON CONFLICT DO NOTHING"""
+
+# CROSS JOIN keeps SQLite from walking the array once for every receipt.
+_MESSAGES = """
+INSERT INTO messages (id, public_id, client, segment, "offset", length, digest, received)
+SELECT r.id, value ->> 9, ?6, value ->> 6, value ->> 7, value ->> 8, r.digest, ?5
+FROM json_each(?4) CROSS JOIN receipts r
+  ON r.source = ?1 AND r.folder = ?2 AND r.epoch = ?3 AND r.identifier = value ->> 0
+WHERE r.id > ?7 AND r.message IS NULL"""
+
+_WORK = "INSERT INTO work (kind, subject) SELECT 'process', id FROM messages WHERE id > ?"
+
+_HAD = """
+DELETE FROM troubles WHERE source = ?1 AND folder = ?2 AND epoch = ?3
+  AND identifier IN (SELECT value ->> 0 FROM json_each(?4))"""
+
+_LAST_RECEIPT = "SELECT coalesce(max(id), 0) FROM receipts"
+_SEGMENT = """
+INSERT INTO segments (id, committed) VALUES (?1, ?2)
+ON CONFLICT (id) DO UPDATE SET committed = max(committed, excluded.committed)"""
+
+_REBORN = """
+INSERT INTO reborn (receipt, source, folder, digest)
+SELECT id, source, folder, digest FROM receipts
+WHERE source = ?1 AND folder = ?2 AND epoch = ?3 AND gone_at IS NULL ON CONFLICT DO NOTHING"""
+_REBIRTH = "UPDATE folders SET epoch = epoch + 1, state = NULL WHERE source = ? AND folder = ? RETURNING epoch"
+_DROP_TROUBLES = "DELETE FROM troubles WHERE source = ? AND folder = ?"
+_ANY_REBORN = "SELECT 1 FROM reborn WHERE source = ? AND folder = ? LIMIT 1"
+_NEW_RECEIPTS = "SELECT id, digest, email_id FROM receipts WHERE id > ?"
+_SAME_DIGEST = """
+SELECT b.receipt, coalesce(r.message, r.id) FROM reborn b JOIN receipts r ON r.id = b.receipt
+WHERE b.source = ? AND b.folder = ? AND b.digest = ? ORDER BY b.receipt LIMIT 1"""
+_SAME_EMAIL = """
+SELECT coalesce(message, id) FROM receipts WHERE source = ? AND email_id = ? AND id <= ? AND digest = ? ORDER BY id LIMIT 1"""
+
+_UNSETTLED = """
+SELECT identifier, size, internal_date, email_id, disposition FROM receipts
+WHERE source = ? AND folder = ? AND epoch = ? AND settled_at IS NULL AND gone_at IS NULL AND disposition <> 'keep'
+ORDER BY id LIMIT ?"""
+_MARK = """
+UPDATE receipts SET {column} = ?5 WHERE source = ?1 AND folder = ?2 AND epoch = ?3
+  AND identifier IN (SELECT value FROM json_each(?4))"""
+
+_TROUBLE = """
+INSERT INTO troubles VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, ?11)
+ON CONFLICT DO UPDATE SET kind = excluded.kind, detail = excluded.detail, attempts = attempts + 1, not_before = ?11"""
+_TROUBLES = """
+SELECT identifier, size, internal_date, email_id, kind, detail, attempts, first_seen, not_before
+FROM troubles WHERE source = ? AND folder = ? AND epoch = ? ORDER BY first_seen"""
+
+
+class Fenced:
+    """A transaction's right to write what belongs to a folder. Raises ``LeaseLost`` when another holds the folder now."""
+
+    def __init__(self, db: apsw.Connection, lease: Lease) -> None:
+        row = db.execute(_FENCE, (lease.source, lease.folder, lease.fence)).fetchone()
+        if row is None:
+            raise LeaseLost(lease.folder)
+        self.db = db
+        self.source = lease.source
+        self.folder = lease.folder
+        self.epoch = int(row[0])
+        self.state = row[1]
+        self.key = (self.source, self.folder, self.epoch)
+
+
+def source_id(db: apsw.Connection, type_: str, server: str, login: str) -> int:
+    """The number of a source, made at first sight."""
+    db.execute(_NEW_SOURCE, (type_, server, login))
+    return int(db.execute(_SOURCE, (type_, server, login)).get)
+
+
+def acquire(
+    db: apsw.Connection, source: int, folders: Sequence[str], holder: str, expires: float, living: Callable[[str], bool]
+) -> list[Lease]:
+    """Lease all folders or none. Raises ``LeaseHeld`` naming the living process that reads one of them."""
+    leases = []
+    for folder in folders:
+        db.execute(_NEW_FOLDER, (source, folder))
+        present = str(db.execute(_HOLDER, (source, folder)).get)
+        if present and present != holder and living(present):
+            raise LeaseHeld(f"{folder} is read by process {present}")
+        leases.append(Lease(source, folder, int(db.execute(_LEASE, (source, folder, holder, expires)).get)))
+    return leases
+
+
+def renew(db: apsw.Connection, holder: str, expires: float) -> None:
+    """Prolong everything that a process holds."""
+    db.execute(_RENEW, (expires, holder))
+
+
+def release(db: apsw.Connection, leases: Iterable[Lease]) -> None:
+    """Give leases back; those lost meanwhile are another's and stay."""
+    for lease in leases:
+        db.execute(_RELEASE, (lease.source, lease.folder, lease.fence))
+
+
+def position(db: apsw.Connection, lease: Lease) -> Position:
+    """How far a folder has been read."""
+    fenced = Fenced(db, lease)
+    return Position(fenced.epoch, None if fenced.state is None else str(fenced.state))
+
+
+def advance(db: apsw.Connection, lease: Lease, state: str, *, read_whole: bool) -> int:
+    """Move the state. With ``read_whole``, what was not met again after a rebirth has vanished; return how many."""
+    fenced = Fenced(db, lease)
+    if state != fenced.state:
+        db.execute(_ADVANCE, (state, lease.source, lease.folder))
+    if not read_whole:
+        return 0
+    db.execute("DELETE FROM reborn WHERE source = ? AND folder = ?", (lease.source, lease.folder))
+    return db.changes()
+
+
+def rebirth(db: apsw.Connection, lease: Lease) -> int:
+    """Begin a new epoch: identities are not comparable any more. What is known waits to be met again by its digest."""
+    fenced = Fenced(db, lease)
+    db.execute(_REBORN, fenced.key)
+    db.execute(_DROP_TROUBLES, (lease.source, lease.folder))
+    return int(db.execute(_REBIRTH, (lease.source, lease.folder)).get)
+
+
+def unknown(db: apsw.Connection, lease: Lease, identifiers: Sequence[str]) -> set[str]:
+    """Which of these have neither receipt nor trouble."""
+    fenced = Fenced(db, lease)
+    return {str(row[0]) for row in db.execute(_UNKNOWN, (*fenced.key, json.dumps(list(identifiers))))}
+
+
+def capture(db: apsw.Connection, lease: Lease, client: str, batch: Sequence[Captured], ids: Sequence[str], now: float) -> Outcome:
+    """Receipts, messages and work of a batch, at once. ``ids`` are public ones, one for each. Raises ``LeaseLost``."""
+    fenced = Fenced(db, lease)
+    rows = json.dumps([_row(captured, public) for captured, public in zip(batch, ids, strict=True)])
+    last = int(db.execute(_LAST_RECEIPT).get)
+    db.execute(_RECEIPTS, (*fenced.key, rows, now))
+    receipts = db.changes()
+    matched = _match(fenced, last, batch)
+    db.execute(_MESSAGES, (*fenced.key, rows, now, client, last))
+    db.execute(_WORK, (last,))
+    db.execute(_HAD, (*fenced.key, rows))
+    return Outcome(receipts - matched, matched, len(batch) - receipts)
+
+
+def _row(captured: Captured, public: str) -> list[object]:
+    listed, reference = captured.listed, captured.reference
+    return [
+        listed.identifier,
+        reference.digest.hex(),
+        listed.size,
+        listed.internal_date,
+        listed.email_id,
+        captured.disposition.value,
+        reference.segment,
+        reference.offset,
+        reference.length,
+        public,
+    ]
+
+
+def segment_committed(db: apsw.Connection, segment: int, end: int) -> None:
+    """References reach so far into a segment now."""
+    db.execute(_SEGMENT, (segment, end))
+
+
+def _match(fenced: Fenced, last: int, batch: Sequence[Captured]) -> int:
+    """Tie new receipts to messages had under another identity: of a former epoch, or in another folder.
+
+    Each receipt of a former epoch is met again once: two identical mails are two.
+    """
+    db = fenced.db
+    reborn = db.execute(_ANY_REBORN, (fenced.source, fenced.folder)).fetchone() is not None
+    if not reborn and not any(captured.listed.email_id for captured in batch):
+        return 0
+    matched = 0
+    for receipt, digest, email_id in db.execute(_NEW_RECEIPTS, (last,)).fetchall():
+        message = _met_again(fenced, digest) if reborn else None
+        if message is None and email_id:
+            row = db.execute(_SAME_EMAIL, (fenced.source, email_id, last, digest)).fetchone()
+            message = None if row is None else row[0]
+        if message is not None:
+            db.execute("UPDATE receipts SET message = ? WHERE id = ?", (message, receipt))
+            matched += 1
+    return matched
+
+
+def _met_again(fenced: Fenced, digest: object) -> object:
+    row = fenced.db.execute(_SAME_DIGEST, (fenced.source, fenced.folder, digest)).fetchone()
+    if row is None:
+        return None
+    fenced.db.execute("DELETE FROM reborn WHERE receipt = ?", (row[0],))
+    return row[1]
+
+
+def unsettled(db: apsw.Connection, lease: Lease, limit: int) -> list[Unsettled]:
+    """Receipts of the present epoch whose disposition the server has not committed, the oldest first."""
+    fenced = Fenced(db, lease)
+    rows = db.execute(_UNSETTLED, (*fenced.key, limit))
+    return [Unsettled(Listed(str(i), int(s), str(d), str(e)), Disposition(w)) for i, s, d, e, w in rows]
+
+
+def settled(db: apsw.Connection, lease: Lease, identifiers: Sequence[str], now: float, *, gone: bool = False) -> None:
+    """The server committed these dispositions; or, ``gone``, holds something else, or nothing, under these identifiers."""
+    fenced = Fenced(db, lease)
+    column = "gone_at" if gone else "settled_at"
+    db.execute(_MARK.format(column=column), (*fenced.key, json.dumps(list(identifiers)), now))
+
+
+def trouble(
+    db: apsw.Connection, lease: Lease, listed: Listed, kind: TroubleKind, detail: str, now: float, not_before: float
+) -> None:
+    """Remember a message that is listed and not had; count the attempt."""
+    fenced = Fenced(db, lease)
+    values = (
+        listed.identifier,
+        listed.size,
+        listed.internal_date,
+        listed.email_id,
+        kind.value,
+        detail,
+        now,
+        not_before,
+    )
+    db.execute(_TROUBLE, (*fenced.key, *values))
+
+
+def troubles(db: apsw.Connection, lease: Lease) -> list[Trouble]:
+    """The folder's troubles, the oldest first."""
+    fenced = Fenced(db, lease)
+    return [
+        Trouble(
+            Listed(str(r[0]), int(r[1]), str(r[2]), str(r[3])),
+            TroubleKind(r[4]),
+            str(r[5]),
+            int(r[6]),
+            float(r[7]),
+            float(r[8]),
+        )
+        for r in db.execute(_TROUBLES, fenced.key)
+    ]
+
+
+def confirmed_absent(db: apsw.Connection, lease: Lease, identifiers: Sequence[str]) -> None:
+    """These were absent twice, in two conversations: they are gone."""
+    fenced = Fenced(db, lease)
+    db.execute(_HAD, (*fenced.key, json.dumps([[identifier] for identifier in identifiers])))

@@ -1,0 +1,204 @@
+"""One SQLite database: opening, migrating, and one writer with group commit.
+
+All jobs of a process run on one thread. Those that wait together share one transaction, each within a savepoint of its
+own, so that the failure of one spoils only its own. A job's future is done when its transaction is durable (WAL,
+``synchronous=FULL``), or failed.
+
+Statements that take many rows take them as one JSON text: a statement is one step, and the interpreter's lock stays free
+for the event loop meanwhile (a step for each row costs a hand-over of the lock for each row).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import importlib.resources
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import apsw
+
+from postroom.errors import PostroomError, StoreError, StoreFull, StoreNewer
+
+T = TypeVar("T")
+Job = Callable[[apsw.Connection], T]
+_BUSY = 30_000  # milliseconds that another process's transaction is waited for
+_GROUP = 64  # jobs in one transaction
+
+
+@dataclass
+class _Waiting(Generic[T]):
+    job: Job[T]
+    future: asyncio.Future[T]
+    loop: asyncio.AbstractEventLoop
+    writes: bool
+    sync: bool
+
+
+class Database:
+    """The connection and its thread. ``sync`` is called before a transaction that has a job which asks for it."""
+
+    def __init__(self, path: Path, sync: Callable[[], None]) -> None:
+        self._connection = open_connection(path)
+        self._sync = sync
+        self._jobs: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
+        self._thread.start()
+
+    async def run(self, job: Job[T], *, writes: bool = True, sync: bool = False) -> T:
+        """Run a job on the store's thread; return its result once durable.
+
+        A job may be repeated never, and is rolled back alone when it raises. Raises what the job raises, ``StoreFull``
+        and ``StoreError``.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(_Waiting(job, future, loop, writes, sync))
+        return await future
+
+    def now(self, job: Job[T]) -> T:
+        """Run a job at once, on the caller's thread, before the loop runs: for opening only."""
+        with translated():
+            return _in_transaction(self._connection, [job])[0]
+
+    def close(self) -> None:
+        """Finish what waits, then close."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    def _serve(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            group = [first]
+            last = False
+            while len(group) < _GROUP and not self._jobs.empty():
+                waiting = self._jobs.get()
+                if waiting is None:
+                    last = True
+                    break
+                group.append(waiting)
+            self._carry_out(group)
+            if last:
+                return
+
+    def _carry_out(self, group: list[_Waiting[Any]]) -> None:
+        results: list[tuple[Any, BaseException | None]] = []
+        try:
+            with translated():
+                if any(waiting.sync for waiting in group):
+                    self._sync()
+                if any(waiting.writes for waiting in group):
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    try:
+                        results = [self._within_savepoint(waiting.job) for waiting in group]
+                        self._connection.execute("COMMIT")
+                    finally:
+                        if self._connection.in_transaction:
+                            self._connection.execute("ROLLBACK")
+                else:
+                    results = [self._alone(waiting.job) for waiting in group]
+        except Exception as error:  # noqa: BLE001 - whoever waits for the transaction must hear of it
+            results = [(None, error)] * len(group)
+        for waiting, (result, failed) in zip(group, results, strict=True):
+            waiting.loop.call_soon_threadsafe(_resolve, waiting.future, result, failed)
+
+    def _within_savepoint(self, job: Job[T]) -> tuple[T | None, BaseException | None]:
+        self._connection.execute("SAVEPOINT job")
+        result, failed = self._alone(job)
+        if failed is not None and self._connection.in_transaction:
+            self._connection.execute("ROLLBACK TO job")
+        if self._connection.in_transaction:
+            self._connection.execute("RELEASE job")
+        elif failed is not None:  # SQLite rolled everything back, as it does when the disk is full
+            raise failed
+        return result, failed
+
+    def _alone(self, job: Job[T]) -> tuple[T | None, BaseException | None]:
+        try:
+            with translated():
+                return job(self._connection), None
+        except Exception as error:  # noqa: BLE001 - handed to the one who asked
+            return None, error
+
+
+def _resolve(future: asyncio.Future[Any], result: Any, failed: BaseException | None) -> None:
+    if future.done():  # whoever asked was cancelled; the job is done all the same
+        return
+    if failed is not None:
+        future.set_exception(failed)
+    else:
+        future.set_result(result)
+
+
+def open_connection(path: Path) -> apsw.Connection:
+    """Open the database, made if missing, and bring its schema up to date. Raises ``StoreNewer`` and ``StoreError``."""
+    with translated():
+        connection = apsw.Connection(str(path))
+        connection.set_busy_timeout(_BUSY)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = OFF")  # a receipt outlives its message
+        connection.execute("PRAGMA cache_size = -32768")
+        migrate(connection)
+        return connection
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Apply the migrations that the database lacks, each in one transaction. Raises ``StoreNewer``."""
+    scripts = _scripts()
+    if _version(connection) == len(scripts):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        present = _version(connection)  # another process may have been first
+        if present > len(scripts):
+            raise StoreNewer(f"schema {present}, this program knows {len(scripts)}")
+        for script in scripts[present:]:
+            connection.execute(script)
+        connection.execute(f"PRAGMA user_version = {len(scripts)}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _version(connection: apsw.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").get)
+
+
+def _scripts() -> list[str]:
+    folder = importlib.resources.files("postroom.store") / "migrations"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [(folder / name).read_text("utf-8") for name in names]
+
+
+def _in_transaction(connection: apsw.Connection, jobs: list[Job[T]]) -> list[T]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results = [job(connection) for job in jobs]
+        connection.execute("COMMIT")
+        return results
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the errors of SQLite and of files into the store's own."""
+    try:
+        yield
+    except PostroomError:
+        raise
+    except apsw.FullError as error:
+        raise StoreFull(str(error)) from error
+    except apsw.Error as error:
+        raise StoreError(f"{type(error).__name__}: {error}") from error
+    except OSError as error:
+        kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else StoreError
+        raise kind(str(error)) from error

@@ -1,0 +1,89 @@
+"""Reading verbs of the store: conditions, counts, lists. Functions within one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from postroom.model import Condition, Facts, Health, Listed, MessageRow, Reference, Trouble, TroubleKind
+
+_REPORT = """
+INSERT INTO conditions VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
+SET health = ?2, proved_at = coalesce(?3, proved_at), fault = ?4, remedy = ?5, retry_at = ?6"""
+_CONDITIONS = "SELECT client, health, proved_at, fault, remedy, retry_at FROM conditions"
+_COUNTS = "SELECT client, count(*), sum(length), max(received) FROM messages GROUP BY client"
+_OPEN = """
+SELECT m.client, count(*) FROM work w JOIN messages m ON m.id = w.subject
+WHERE w.state IN ('ready', 'leased') GROUP BY m.client"""
+_COLUMNS = """
+SELECT m.id, m.public_id, m.client, r.identifier, r.folder, hex(m.digest), m.length, m.subject, m.sender, m.date,
+       m.message_id, m.fault, m.received, m.segment, m."offset", m.digest
+FROM messages m JOIN receipts r ON r.id = m.id """
+_FORWARD = _COLUMNS + "WHERE m.id > ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id LIMIT ?3"
+_BACKWARD = _COLUMNS + "WHERE m.id < ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id DESC LIMIT ?3"
+_ONE = _COLUMNS + "WHERE m.public_id >= ?1 AND m.public_id < ?1 || 'g' LIMIT 2"
+_TROUBLES = """
+SELECT s.login, t.folder, t.identifier, t.size, t.internal_date, t.email_id, t.kind, t.detail, t.attempts, t.first_seen,
+       t.not_before
+FROM troubles t JOIN sources s ON s.id = t.source ORDER BY t.first_seen"""
+_LAST = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a client brought."""
+
+    messages: int = 0
+    octets: int = 0
+    last_received: float | None = None
+    open_work: int = 0
+
+
+def report(db: apsw.Connection, condition: Condition) -> None:
+    """Keep a client's health; the last proof stays when there is no newer one."""
+    c = condition
+    db.execute(_REPORT, (c.client, c.health.value, c.proved_at, c.fault, c.remedy, c.retry_at))
+
+
+def conditions(db: apsw.Connection) -> dict[str, Condition]:
+    """The health of each client."""
+    rows: Any = db.execute(_CONDITIONS)
+    return {row[0]: Condition(row[0], Health(row[1]), *row[2:]) for row in rows}
+
+
+def counts(db: apsw.Connection) -> dict[str, Counts]:
+    """What each client brought."""
+    rows: Any = db.execute(_COUNTS).fetchall()
+    open_work: dict[Any, Any] = dict(db.execute(_OPEN).fetchall())  # type: ignore[arg-type]
+    return {client: Counts(n, octets, last, open_work.get(client, 0)) for client, n, octets, last in rows}
+
+
+def page(
+    db: apsw.Connection, client: str | None, newest_first: bool, after: int | None, limit: int
+) -> tuple[list[MessageRow], int]:
+    """A page of messages behind a row number, and the number to go on behind."""
+    statement, start = (_BACKWARD, _LAST) if newest_first else (_FORWARD, 0)
+    rows: Any = db.execute(statement, (client, start if after is None else after, limit)).fetchall()
+    return [_message(row) for row in rows], (rows[-1][0] if rows else start)
+
+
+def one(db: apsw.Connection, public_id: str) -> tuple[MessageRow, Reference] | None:
+    """One message, by its id or a unique beginning of it."""
+    rows: Any = db.execute(_ONE, (public_id.lower(),)).fetchall()
+    if len(rows) != 1:
+        return None
+    row = rows[0]
+    return _message(row), Reference(row[13], row[14], row[6], row[15])
+
+
+def _message(row: Any) -> MessageRow:
+    facts = Facts(subject=row[7], sender=row[8], date=row[9], message_id=row[10], fault=row[11])
+    return MessageRow(row[1], row[2], row[3], row[4], row[5].lower(), row[6], facts, row[12])
+
+
+def all_troubles(db: apsw.Connection) -> list[tuple[str, str, Trouble]]:
+    """Every trouble with its login and folder."""
+    rows: Any = db.execute(_TROUBLES)
+    return [(r[0], r[1], Trouble(Listed(r[2], r[3], r[4], r[5]), TroubleKind(r[6]), *r[7:])) for r in rows]
