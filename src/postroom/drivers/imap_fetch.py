@@ -1,0 +1,150 @@
+"""Fetch messages, pipelined: the commands of several sets of UIDs are in flight, their answers come in order.
+
+Small messages go many to a command. A large one has a command of its own, so that it is known whose octets stream in even
+where the server says the UID only behind them. When the server refuses a set, its messages are asked for one by one, so
+that one poisonous message does not hide the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from postroom.drivers.imap_session import ImapSession
+from postroom.errors import ImapStatus, RemoteProtocolError
+from postroom.model import Absent, Fetched, Listed, Unfetched
+from postroom.wire.imap import commands, types
+from postroom.wire.imap.fragments import LiteralBegin, LiteralEnd, LiteralPiece
+
+_LARGE = 192 * 1024  # octets from which a message has a command of its own; below the fragments' inline limit
+_SET = 250  # small messages in a command
+_SET_OCTETS = 4 * 1024 * 1024
+_WINDOW = 6  # commands in flight
+_UID = re.compile(rb"[( ]UID (\d+) ", re.IGNORECASE)
+
+
+@dataclass
+class _Set:
+    """The messages of one command, by UID; what is answered leaves."""
+
+    wanted: dict[int, Listed]
+    tag: str = ""
+    bodiless: set[int] = field(default_factory=set)
+    alone: bool = False
+
+
+class Fetching:
+    """One fetch of many messages. ``run`` answers each."""
+
+    def __init__(self, session: ImapSession, listed: deque[Listed]) -> None:
+        self._session = session
+        self._waiting: deque[_Set] = deque(_sets(listed))
+        self._flight: deque[_Set] = deque()
+
+    async def run(self) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        """Yield an answer for each message."""
+        session = self._session
+        while self._waiting or self._flight:
+            while self._waiting and len(self._flight) < _WINDOW:
+                await self._send(self._waiting.popleft())
+            fragment = session.fragments.next() or await session.fragment()
+            if isinstance(fragment, LiteralBegin):
+                async for streamed in self._stream(fragment):
+                    yield streamed
+            elif isinstance(fragment, list):
+                response = session.note(fragment)
+                if isinstance(response, types.Fetch):
+                    if (fetched := self._fetched(self._flight[0], response)) is not None:
+                        yield fetched
+                elif isinstance(response, types.StatusResponse) and response.tag:
+                    for unanswered in self._finished(response):
+                        yield unanswered
+
+    async def _send(self, wanted: _Set) -> None:
+        (uids,) = commands.sequence_sets(wanted.wanted)  # one: a set is small enough for a line
+        wanted.tag = await self._session.send(commands.uid_fetch(uids, b"UID BODY.PEEK[]"))
+        self._flight.append(wanted)
+
+    async def _stream(self, begin: LiteralBegin) -> AsyncIterator[Fetched]:
+        pieces = self._pieces()
+        if (listed := self._streaming(self._flight[0], begin)) is not None:
+            yield Fetched(listed, b"", begin.size, pieces)
+        async for _left in pieces:
+            pass
+
+    def _fetched(self, current: _Set, fetch: types.Fetch) -> Fetched | None:
+        """The message that an answer brings; None for one without a body, or unasked."""
+        uid = fetch.uid
+        if uid is None and fetch.has_body and len(current.wanted) == 1:
+            uid = next(iter(current.wanted))  # some servers leave the UID out; here only one can be meant
+        if uid is None or uid not in current.wanted:
+            return None
+        if not fetch.body:
+            if fetch.has_body:
+                current.bodiless.add(uid)
+            return None
+        return Fetched(current.wanted.pop(uid), fetch.body)
+
+    def _streaming(self, current: _Set, begin: LiteralBegin) -> Listed | None:
+        """Whose octets begin to stream; None when that cannot be known yet, and they are read over."""
+        if b"BODY[]" not in begin.parts[-1].upper():
+            return None
+        found = _UID.search(begin.parts[0])
+        if found is not None:
+            return current.wanted.pop(int(found[1]), None)
+        if len(current.wanted) == 1:
+            return current.wanted.popitem()[1]
+        return None
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        while True:
+            fragment = self._session.fragments.next() or await self._session.fragment()
+            if isinstance(fragment, LiteralPiece):
+                yield fragment.octets
+            elif isinstance(fragment, LiteralEnd):
+                return
+            else:
+                raise RemoteProtocolError("a literal ended before its length")
+
+    def _finished(self, status: types.StatusResponse) -> list[Absent | Unfetched]:
+        """The first command in flight ended: what it left unanswered."""
+        current = self._flight.popleft()
+        if status.tag != current.tag:
+            raise RemoteProtocolError(f"an answer to {status.tag} where one to {current.tag} was due")
+        refused = status.status is not types.Status.OK
+        if refused and not current.alone and len(current.wanted) > 1:
+            self._waiting.extendleft(_Set({uid: listed}, alone=True) for uid, listed in current.wanted.items())
+            return []
+        answers: list[Absent | Unfetched] = []
+        for uid, listed in current.wanted.items():
+            if refused:
+                words = f"{status.status.value} {status.text}"
+                fault = ImapStatus(words, status=status.status.value, code=status.code, text=status.text)
+                answers.append(Unfetched(listed.identifier, fault))
+            elif uid in current.bodiless:
+                fault_ = RemoteProtocolError("the server lists the message and hands over no octets")
+                answers.append(Unfetched(listed.identifier, fault_))
+            else:
+                answers.append(Absent(listed.identifier))
+        return answers
+
+
+def _sets(listed: deque[Listed]) -> list[_Set]:
+    sets: list[_Set] = []
+    small: dict[int, Listed] = {}
+    octets = 0
+    for message in listed:
+        uid = int(message.identifier.partition("/")[2])
+        if message.size > _LARGE:
+            sets.append(_Set({uid: message}, alone=True))
+            continue
+        if small and (len(small) >= _SET or octets + message.size > _SET_OCTETS):
+            sets.append(_Set(small))
+            small, octets = {}, 0
+        small[uid] = message
+        octets += message.size
+    if small:
+        sets.append(_Set(small))
+    return sets

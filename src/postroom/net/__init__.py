@@ -1,0 +1,1 @@
+"""The network: connections (``stream``), web requests (``http``) and credentials (``tokens``)."""

@@ -1,0 +1,221 @@
+"""One TCP conversation, with TLS from the start or by STARTTLS, and a deadline on every wait.
+
+The stream writes what it receives straight into the buffer that a codec lends (``Receiver``) and stops reading when that is
+full, so that a fast server never fills our memory. Nothing is parsed here, and nothing in the background: the one who reads
+asks for ``more``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, cast
+
+from postroom.errors import ConnectError, Lost, NetworkError, TimedOut, TlsError
+
+
+class Receiver(Protocol):
+    """Lends room for octets (``wire.imap.fragments.Fragments`` is one)."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def get_buffer(self) -> memoryview: ...
+
+    def received(self, count: int) -> None: ...
+
+
+@dataclass
+class Dialer:
+    """Makes connections; keeps one TLS context for each file of authorities, read again when the file changes."""
+
+    _contexts: dict[tuple[Path | None, int], ssl.SSLContext] = field(default_factory=dict)
+
+    async def connect(self, host: str, port: int, receiver: Receiver, *, tls: bool, ca_file: Path | None, timeout: float) -> Stream:
+        """Connect, with TLS at once where asked for. Raises ``ConnectError``, ``TlsError``, ``TimedOut``."""
+        context = self.context(ca_file) if tls else None
+        loop = asyncio.get_running_loop()
+        stream = Stream(receiver, f"{host}:{port}", host)
+        try:
+            async with asyncio.timeout(timeout):
+                await loop.create_connection(lambda: stream, host, port, ssl=context, server_hostname=host if tls else None)
+        except (OSError, TimeoutError) as error:
+            stream.abort()
+            raise translated(error, f"{host}:{port}", timeout) from error
+        return stream
+
+    def context(self, ca_file: Path | None) -> ssl.SSLContext:
+        """Checks names and dates always; trusts the system's authorities and those of ``ca_file``. Raises ``TlsError``."""
+        try:
+            stamp = 0 if ca_file is None else ca_file.stat().st_mtime_ns
+            context = self._contexts.get((ca_file, stamp))
+            if context is None:
+                context = ssl.create_default_context()
+                context.minimum_version = ssl.TLSVersion.TLSv1_2
+                if ca_file is not None:
+                    context.load_verify_locations(cafile=str(ca_file))
+                self._contexts[ca_file, stamp] = context
+        except (OSError, ssl.SSLError) as error:
+            raise TlsError(f"tls-ca-file {ca_file}: {error}", remedy="Name a file with certificates in PEM form.") from error
+        return context
+
+
+def translated(error: BaseException, place: str, timeout: float = 0) -> NetworkError:
+    """The network's error in our own words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return TlsError(f"{place}: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        return TlsError(
+            f"{place}: {error.reason or error}",
+            remedy="Check port and pop-connection-security: ssl-tls speaks TLS at once (993), start-tls begins in clear (143).",
+        )
+    if isinstance(error, TimeoutError):
+        return TimedOut(f"{place} within {timeout:g} s")
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
+        words = os.strerror(error.errno)
+    return ConnectError(f"{place}: {words}")
+
+
+class Stream(asyncio.BufferedProtocol):
+    """A conversation. One task reads it. Octets are counted both ways, TLS not included."""
+
+    def __init__(self, receiver: Receiver, place: str, host: str) -> None:
+        self._receiver = receiver
+        self._place = place
+        self._host = host
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._fresh = False  # octets came that no one was told of
+        self._paused = False
+        self._gone: str | None = None  # how the conversation ended
+        self.octets_in = 0
+        self.octets_out = 0
+
+    # --- what the reader calls
+
+    async def more(self, timeout: float) -> None:
+        """Return when octets came. Raises ``Lost`` when the conversation is over, ``TimedOut``; both end it."""
+        if not await self.more_within(timeout):
+            self.abort()
+            raise TimedOut(f"{self._place} within {timeout:g} s")
+
+    async def more_within(self, seconds: float) -> bool:
+        """True when octets came, False after so long a silence. Raises ``Lost``."""
+        if self._fresh:
+            self._fresh = False
+            return True
+        if self._gone is not None:
+            raise Lost(f"{self._place}: {self._gone}")
+        if self._paused and not self._receiver.full and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._waiter
+        except TimeoutError:
+            return False
+        finally:
+            self._waiter = None
+        if not self._fresh and self._gone is not None:
+            raise Lost(f"{self._place}: {self._gone}")
+        self._fresh = False
+        return True
+
+    async def write(self, octets: bytes, timeout: float) -> None:
+        """Send; return when the peer keeps up. Raises ``Lost``, ``TimedOut``."""
+        if self._transport is None or self._gone is not None:
+            raise Lost(f"{self._place}: {self._gone or 'closed'}")
+        self.octets_out += len(octets)
+        self._transport.write(octets)
+        if self._drained is not None:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._drained
+            except TimeoutError:
+                self.abort()
+                raise TimedOut(f"{self._place} takes nothing for {timeout:g} s") from None
+
+    async def start_tls(self, dialer: Dialer, ca_file: Path | None, timeout: float) -> None:
+        """Go on under TLS. The caller has seen to it that nothing in clear is left. Raises ``TlsError``, ``TimedOut``."""
+        assert self._transport is not None
+        context = dialer.context(ca_file)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                transport = await loop.start_tls(self._transport, self, context, server_hostname=self._host)
+        except (OSError, TimeoutError) as error:
+            self.abort()
+            raise translated(error, self._place, timeout) from error
+        if transport is None:
+            raise Lost(f"{self._place}: closed during STARTTLS")
+        self._transport = transport
+
+    @property
+    def open(self) -> bool:
+        """False once the conversation ended."""
+        return self._transport is not None and self._gone is None
+
+    def abort(self) -> None:
+        """End the conversation at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """End the conversation once what was written has left."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # --- what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._receiver.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._receiver.received(nbytes)
+        self.octets_in += nbytes
+        self._fresh = True
+        if self._receiver.full and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._gone = self._gone or "the server closed the connection"
+        self._wake()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        words = str(exc) if exc is not None else "the server closed the connection"
+        self._gone = self._gone or words
+        self._wake()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self._drained = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+Trace = Callable[[str, bytes], None]
+"""Is told each line of a conversation, "C" or "S", with secrets already masked."""
