@@ -1,0 +1,261 @@
+"""The command line. Commands parse and print; what they do is in ``operations``. Each loads only what it needs.
+
+Exit status: 0 all is well; 1 something failed or needs a person; 2 the command or the configuration cannot be used;
+3 another living process reads the mailbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from postroom import __version__
+
+if TYPE_CHECKING:
+    from postroom.app.config import Live
+
+FAILED, UNUSABLE, ELSEWHERE = 1, 2, 3
+
+
+class Failure(click.ClickException):
+    """An error for people: what, and what to do."""
+
+    def __init__(self, message: str, remedy: str = "", status: int = FAILED) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+        self.exit_code = status  # type: ignore[misc]  # click reads it from the instance
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"{click.style('postroom:', fg='red')} {self.message}", err=True)
+        if self.remedy:
+            click.echo(f"  {self.remedy}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="postroom %(version)s")
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="POSTROOM_CONFIG",
+    help="The configuration; postroom.ini here, else /etc/postroom/postroom.ini.",
+)
+@click.pass_context
+def cli(context: click.Context, file: Path | None) -> None:
+    """The e-mail server for applications.
+
+    Reads mailboxes with passwords or OAuth 2.0 and keeps each message exactly once.
+    """
+    context.obj = file
+
+
+def live_of(context: click.Context) -> Live:
+    """The configuration; ends the command when it cannot be used as a whole."""
+    from postroom.app.config import Live, default_file, load
+    from postroom.errors import ConfigError
+
+    try:
+        file = context.obj or default_file()
+    except ConfigError as error:
+        raise Failure(error.detail, status=UNUSABLE) from None
+    configuration = load(file, os.environ)
+    if configuration.whole:
+        for fault in configuration.faults:
+            click.echo(str(fault), err=True)
+        raise Failure(f"{file} cannot be used", status=UNUSABLE)
+    return Live(configuration, os.environ)
+
+
+def show_faults(live: Live) -> bool:
+    """Print what is wrong in the file; True when a section is down for it."""
+    from postroom.settings import Severity
+
+    faults = live.configuration.faults
+    for fault in faults:
+        colour = "red" if fault.severity is Severity.FAULT else "yellow"
+        click.secho(str(fault), fg=colour, err=True)
+    return any(fault.severity is Severity.FAULT for fault in faults)
+
+
+def chosen(live: Live, names: Iterable[str]) -> list[str]:
+    """The sections that the names mean; all where none is given."""
+    from postroom.errors import ConfigError
+
+    try:
+        return [live.find_client(name) for name in names] or list(live.configuration.sections)
+    except ConfigError as error:
+        raise Failure(error.detail, status=UNUSABLE) from None
+
+
+def run_to_end(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run an operation; its errors end the command with their remedy."""
+    from postroom.app.serve import run_loop
+    from postroom.errors import LeaseHeld, PostroomError
+
+    try:
+        return run_loop(main())
+    except PostroomError as error:
+        raise Failure(str(error), error.remedy, ELSEWHERE if isinstance(error, LeaseHeld) else FAILED) from None
+    except KeyboardInterrupt:
+        raise Failure("interrupted", status=130) from None
+
+
+def print_json(value: object) -> None:
+    """One object on a line."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Read until nothing more is to be read, do all work, then end.")
+@click.option("--json", "as_json", is_flag=True, help="With --once: one JSON object for each client.")
+@click.argument("clients", nargs=-1)
+@click.pass_context
+def run(context: click.Context, once: bool, as_json: bool, clients: tuple[str, ...]) -> None:
+    """Read the mailboxes: as a service, or once. CLIENTS: only these (with --once)."""
+    live = live_of(context)
+    if once:
+        from postroom.app.operations.once import once as read_once
+
+        context.exit(read_once(live, chosen(live, clients), as_json=as_json))
+    if clients:
+        raise Failure("clients can be named with --once only; the service runs all of the file", status=UNUSABLE)
+    from postroom.app.observing import Log
+    from postroom.app.serve import run_service
+    from postroom.clock import SystemClock
+
+    run_to_end(lambda: run_service(live, Log(live, SystemClock())))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each client.")
+@click.argument("clients", nargs=-1)
+@click.pass_context
+def check(context: click.Context, as_json: bool, clients: tuple[str, ...]) -> None:
+    """Log in everywhere for real; print what works, what does not, and the remedy."""
+    from postroom.app.operations.check import check as check_clients
+
+    live = live_of(context)
+    down = False if as_json else show_faults(live)
+    findings = run_to_end(lambda: check_clients(live, chosen(live, clients)))
+    for finding in findings:
+        if as_json:
+            print_json(finding.as_dict())
+            continue
+        mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
+        click.echo(f"{mark} {finding.client}: {finding.words}")
+        if finding.remedy:
+            click.echo(f"     {finding.remedy}")
+    context.exit(FAILED if down or not all(finding.ok for finding in findings) else 0)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="All of them as one JSON list.")
+@click.argument("name", required=False)
+def options(as_json: bool, name: str | None) -> None:
+    """Print the reference of every option, or of those named NAME."""
+    from postroom.app.operations import options as reference
+    from postroom.errors import ConfigError
+
+    try:
+        entries = reference.options(name)
+    except ConfigError as error:
+        raise Failure(error.detail, status=UNUSABLE) from None
+    if as_json:
+        print_json(reference.as_json(entries))
+    elif len(entries) > 5:
+        click.echo_via_pager(reference.as_text(entries)) if sys.stdout.isatty() else click.echo(
+            reference.as_text(entries), nl=False
+        )
+    else:
+        click.echo(reference.as_text(entries), nl=False)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each client.")
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """Print how each client fares: health with its evidence, messages, troubles, the remedy."""
+    from postroom.app.operations.status import as_lines
+    from postroom.app.operations.status import status as read_status
+
+    live = live_of(context)
+    statuses = run_to_end(lambda: read_status(live))
+    if as_json:
+        for item in statuses:
+            print_json(item.as_dict())
+    else:
+        for line in as_lines(statuses, colour=sys.stdout.isatty()):
+            click.echo(line)
+    context.exit(FAILED if any(item.needs_person for item in statuses) else 0)
+
+
+@cli.group()
+def messages() -> None:
+    """List, show and export what was captured."""
+
+
+@messages.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, in the order of capture.")
+@click.option("--client", help="Only this client's.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many (people: the newest 50; --json: all).")
+@click.pass_context
+def messages_list(context: click.Context, as_json: bool, client: str | None, limit: int | None) -> None:
+    """List messages."""
+    from postroom.app.operations import messages as operation
+
+    live = live_of(context)
+    section = operation.section_of(live, client) if client else None
+    run_to_end(lambda: operation.list_messages(live, section, as_json=as_json, limit=limit))
+
+
+@messages.command("show")
+@click.option("--json", "as_json", is_flag=True, help="The facts as one JSON object.")
+@click.argument("message_id")
+@click.pass_context
+def messages_show(context: click.Context, as_json: bool, message_id: str) -> None:
+    """Show one message: its facts and its header. MESSAGE_ID: its id, or the beginning of it."""
+    from postroom.app.operations import messages as operation
+
+    live = live_of(context)
+    run_to_end(lambda: operation.show_message(live, message_id, as_json=as_json))
+
+
+@messages.command("export")
+@click.option("--all", "everything", is_flag=True, help="Every message.")
+@click.option("--client", help="With --all: only this client's.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File for one message, folder for several; else to the terminal.",
+)
+@click.argument("message_ids", nargs=-1)
+@click.pass_context
+def messages_export(
+    context: click.Context, everything: bool, client: str | None, output: Path | None, message_ids: tuple[str, ...]
+) -> None:
+    """Write messages' octets exactly as their server held them (.eml)."""
+    from postroom.app.operations import messages as operation
+
+    if everything == bool(message_ids):
+        raise Failure("name the messages to export, or --all", status=UNUSABLE)
+    live = live_of(context)
+    section = operation.section_of(live, client) if client else None
+    run_to_end(lambda: operation.export(live, section, None if everything else message_ids, output))
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the shell's completion script: eval "$(postroom completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(cli, {}, "postroom", "_POSTROOM_COMPLETE").source())

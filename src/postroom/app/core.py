@@ -1,0 +1,63 @@
+"""What every operation works with: the configuration that runs, the store, the kit. ``Core`` carries, and does nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from postroom.app.config import Live
+from postroom.clock import Clock
+from postroom.drivers import Kit, Mailbox
+from postroom.drivers.provider import Providers
+from postroom.events import Observer
+from postroom.net.http import Http
+from postroom.net.stream import Dialer, Trace
+from postroom.net.tokens import Tokens
+from postroom.store import Store
+from postroom.store import opened as store_opened
+
+
+@dataclass(frozen=True)
+class Core:
+    """The parts of a running program."""
+
+    live: Live
+    store: Store
+    kit: Kit
+    observer: Observer
+    clock: Clock
+
+    def mailbox(self, section: str) -> Mailbox | None:
+        """A section's mailbox as configured now; None when it is removed, faulty from the start, or disabled."""
+        client = self.live.client(section)
+        if client is None or not client.enable_client:
+            return None
+        secret, authority = self.live.used(self.live.configuration, client)
+        return Mailbox(client, secret, {} if authority is None else {authority.name: authority})
+
+
+def vault_key(live: Live) -> str:
+    """The vault's key as the store wants it: ``file:PATH`` or ``env:NAME``."""
+    key = live.configuration.settings.vault_key
+    return key if isinstance(key, str) else f"file:{key}"
+
+
+@asynccontextmanager
+async def opened(
+    live: Live,
+    clock: Clock,
+    observer: Observer,
+    trace: Callable[[str], Trace],
+    environment: Mapping[str, str] = os.environ,
+) -> AsyncIterator[Core]:
+    """The parts, joined; everything is closed at the end. Raises ``StoreError`` and its kinds."""
+    dialer = Dialer()
+    http = Http(dialer)
+    with store_opened(live.configuration.settings.data_directory, clock, vault_key(live), environment) as store:
+        kit = Kit(clock, dialer, Tokens(store, http, clock), Providers(), trace)
+        try:
+            yield Core(live, store, kit, observer, clock)
+        finally:
+            await http.close()

@@ -1,0 +1,137 @@
+"""``postroom messages``: list, show and export what was captured."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+
+from postroom.app.config import Live
+from postroom.app.core import opened
+from postroom.app.observing import Quiet
+from postroom.clock import SystemClock
+from postroom.errors import ConfigError, PostroomError
+from postroom.model import MessageRow, Reference
+from postroom.store import Store
+
+_FOR_PEOPLE = 50
+
+
+def section_of(live: Live, name: str) -> str:
+    """A client's section; one that is no longer configured is meant by its whole name."""
+    try:
+        return live.find_client(name)
+    except ConfigError:
+        return name
+
+
+@asynccontextmanager
+async def _store(live: Live) -> AsyncIterator[Store]:
+    clock = SystemClock()
+    log = Quiet(live, clock)
+    async with opened(live, clock, log, log.trace) as core:
+        yield core.store
+
+
+def as_dict(row: MessageRow) -> dict[str, object]:
+    """A message for programs."""
+    return {
+        "id": row.id,
+        "client": row.client,
+        "folder": row.folder,
+        "identifier": row.identifier,
+        "digest": row.digest,
+        "size": row.size,
+        "subject": row.facts.subject,
+        "from": row.facts.sender,
+        "message_id": row.facts.message_id,
+        "date": row.facts.date,
+        "received": _time(row.received),
+        "fault": row.facts.fault,
+    }
+
+
+async def list_messages(live: Live, section: str | None, *, as_json: bool, limit: int | None) -> None:
+    """Print messages: for programs all of them in the order of capture, for people the newest."""
+    from postroom.app.cli import print_json
+
+    async with _store(live) as store:
+        if as_json:
+            async for row in store.messages(client=section, newest_first=False, limit=limit):
+                print_json(as_dict(row))
+            return
+        rows = [row async for row in store.messages(client=section, newest_first=True, limit=limit or _FOR_PEOPLE)]
+    if not rows:
+        click.echo("No message has been captured yet.")
+    width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
+    for row in rows:
+        start = f"{row.id[:13]}…{row.id[-4:]}  {_time(row.received)[:16].replace('T', ' ')}  {_short(row.client, 20):20}  "
+        sender, subject = _short(row.facts.sender, 28), row.facts.subject or "(no subject)"
+        click.echo(start + f"{sender:28}  " + _short(subject, max(width - len(start) - 31, 20)))
+
+
+async def show_message(live: Live, public_id: str, *, as_json: bool) -> None:
+    """Print one message's facts and its header."""
+    from postroom.app.cli import print_json
+
+    async with _store(live) as store:
+        row, reference = await _one(store, public_id)
+        head = store.blobs.heads([reference], 64 * 1024)[0]
+    if as_json:
+        print_json(as_dict(row))
+        return
+    for name, value in as_dict(row).items():
+        if value != "":
+            click.echo(f"{name + ':':12} {value}")
+    header = head.replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode("utf-8", "replace")
+    click.echo()
+    click.echo("".join(c if c.isprintable() or c == "\n" else "?" for c in header))
+
+
+async def export(live: Live, section: str | None, ids: Sequence[str] | None, output: Path | None) -> None:
+    """Write messages' octets: one to a file or the terminal, several into a folder."""
+    async with _store(live) as store:
+        if ids is not None and len(ids) == 1 and (output is None or not output.is_dir()):
+            _, reference = await _one(store, ids[0])
+            _write(store, reference, output)
+            return
+        if output is None:
+            raise PostroomError("several messages need a folder", remedy="Name one with --output DIRECTORY.")
+        output.mkdir(parents=True, exist_ok=True)
+        chosen = ids if ids is not None else [r.id async for r in store.messages(client=section, newest_first=False, limit=None)]
+        for public_id in chosen:
+            row, reference = await _one(store, public_id)
+            _write(store, reference, output / f"{row.id}.eml")
+        click.echo(f"{len(chosen)} messages written to {output}", err=True)
+
+
+def _write(store: Store, reference: Reference, output: Path | None) -> None:
+    if output is None:
+        for piece in store.blobs.pieces(reference):
+            sys.stdout.buffer.write(piece)
+        return
+    partial = output.with_name(output.name + ".partial")
+    with partial.open("wb") as file:
+        for piece in store.blobs.pieces(reference):
+            file.write(piece)
+    partial.replace(output)
+
+
+async def _one(store: Store, public_id: str) -> tuple[MessageRow, Reference]:
+    found = await store.message(public_id.replace("…", "")) if "…" not in public_id else None
+    if found is None:
+        raise PostroomError(f"no single message has the id {public_id}", remedy="postroom messages list --json prints the ids.")
+    return found
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

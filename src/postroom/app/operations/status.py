@@ -1,0 +1,151 @@
+"""``postroom status``: how each client fares, from what is stored; with the service running or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import click
+
+from postroom.app.config import Live
+from postroom.app.core import opened
+from postroom.app.observing import Quiet
+from postroom.clock import SystemClock
+from postroom.model import Condition, Health, Trouble
+from postroom.store.reading import Counts
+
+_COLOURS = {
+    Health.WORKING: "green",
+    Health.STARTING: "cyan",
+    Health.RETRYING: "yellow",
+    Health.NEEDS_PERSON: "red",
+    Health.DISABLED: "bright_black",
+    Health.ELSEWHERE: "cyan",
+}
+
+
+@dataclass(frozen=True)
+class ClientStatus:
+    """One client as status shows it. Ages are seconds."""
+
+    client: str
+    health: Health
+    proved_age: float | None
+    messages: int
+    octets: int
+    open_work: int
+    last_age: float | None
+    fault: str
+    remedy: str
+    retry_in: float | None
+    troubles: tuple[tuple[str, Trouble], ...] = ()  # with their folders
+
+    @property
+    def needs_person(self) -> bool:
+        """True when nothing goes on before somebody acts."""
+        return self.health is Health.NEEDS_PERSON
+
+    def as_dict(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "client": self.client,
+            "health": self.health.value,
+            "proved_age": self.proved_age,
+            "messages": self.messages,
+            "octets": self.octets,
+            "open_work": self.open_work,
+            "last_message_age": self.last_age,
+            "fault": self.fault,
+            "remedy": self.remedy,
+            "retry_in": self.retry_in,
+            "troubles": [
+                {
+                    "folder": folder,
+                    "identifier": trouble.listed.identifier,
+                    "kind": trouble.kind.value,
+                    "detail": trouble.detail,
+                    "attempts": trouble.attempts,
+                }
+                for folder, trouble in self.troubles
+            ],
+        }
+
+
+async def status(live: Live) -> list[ClientStatus]:
+    """Every client of the configuration, and those of before that brought messages."""
+    clock = SystemClock()
+    log = Quiet(live, clock)
+    async with opened(live, clock, log, log.trace) as core:
+        conditions, counts = await core.store.conditions(), await core.store.counts()
+        troubles = await core.store.troubles_of()
+    now = clock.now()
+    sections = list(live.configuration.sections)
+    sections += [section for section in sorted(counts) if section not in sections]
+    return [_status(live, section, conditions.get(section), counts.get(section, Counts()), troubles, now) for section in sections]
+
+
+def _status(
+    live: Live,
+    section: str,
+    condition: Condition | None,
+    counts: Counts,
+    troubles: Sequence[tuple[str, str, Trouble]],
+    now: float,
+) -> ClientStatus:
+    condition = condition or Condition(section, Health.STARTING)
+    client = live.client(section)
+    health, fault, remedy = condition.health, condition.fault, condition.remedy
+    if section in live.configuration.faulty:
+        health, remedy = Health.NEEDS_PERSON, "Correct the named lines."
+        fault = " ".join(map(str, live.configuration.faults_of(section)))
+    elif client is None:
+        health, fault, remedy = Health.DISABLED, "no longer in the configuration", ""
+    elif not client.enable_client:
+        health, fault, remedy = Health.DISABLED, "enable-client = false", ""
+    login = client.mailbox if client is not None else ""
+    return ClientStatus(
+        section,
+        health,
+        _age(condition.proved_at, now),
+        counts.messages,
+        counts.octets,
+        counts.open_work,
+        _age(counts.last_received, now),
+        fault,
+        remedy,
+        max(condition.retry_at - now, 0.0) if condition.retry_at is not None else None,
+        tuple((folder, trouble) for name, folder, trouble in troubles if name == login),
+    )
+
+
+def _age(at: float | None, now: float) -> float | None:
+    return None if at is None else max(now - at, 0.0)
+
+
+def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]:
+    """The statuses for people."""
+    if not statuses:
+        yield "No client is configured; write a pop-client section (postroom options pop-client)."
+    width = max((len(item.client) for item in statuses), default=0)
+    for item in statuses:
+        health = f"{item.health.value:14}"
+        shown = click.style(health, fg=_COLOURS[item.health]) if colour else health
+        proved = f"proved {_span(item.proved_age)} ago" if item.proved_age is not None else "never proved"
+        last = f", the last {_span(item.last_age)} ago" if item.last_age is not None else ""
+        work = f", {item.open_work} waiting to be processed" if item.open_work else ""
+        yield f"{item.client:{width}}  {shown} {proved:20} {item.messages} messages{last}{work}"
+        if item.fault and item.health is not Health.WORKING:
+            yield f"{'':{width}}  {item.fault}"
+        if item.remedy and item.health is not Health.WORKING:
+            yield f"{'':{width}}  → {item.remedy}"
+        if item.retry_in is not None and item.health in (Health.RETRYING, Health.NEEDS_PERSON):
+            yield f"{'':{width}}  tried again in {_span(item.retry_in)}"
+        for folder, trouble in item.troubles:
+            yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,142 @@
+"""The composition root: here, and in tests, implementations are made and joined."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from postroom import __version__, events
+from postroom.app.config import Live
+from postroom.app.core import Core, opened
+from postroom.app.observing import Log
+from postroom.clock import Clock, SystemClock
+from postroom.engine.read import Progress
+from postroom.engine.supervise import Result, Supervisor
+from postroom.engine.watch import Surroundings
+from postroom.engine.work import Worker
+from postroom.settings import Severity
+
+T = TypeVar("T")
+AT_ONCE = 16  # mailboxes read at the same time by run --once
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop where it exists, else on asyncio's own loop."""
+    # A thread that comes back from the disk waits for the interpreter's lock up to this long; 5 ms by default.
+    sys.setswitchinterval(0.001)
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return uvloop.run(main)
+
+
+def silent(client: str, folder: str, captured: int, octets: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass
+class Service:
+    """A running Postroom within its own event loop."""
+
+    core: Core
+    log: Log
+    supervisor: Supervisor
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def reload(self) -> None:
+        """Read the file again; clients whose settings changed begin their next cycle with the new ones."""
+        live = self.core.live
+        changes = live.reload()
+        report_faults(live, self.log)
+        if changes.added or changes.removed or changes.changed:
+            self.log.event(
+                events.CONFIG_CHANGED,
+                added=", ".join(changes.added),
+                removed=", ".join(changes.removed),
+                changed=", ".join(changes.changed),
+            )
+        self.supervisor.changed([*changes.added, *changes.removed, *changes.changed])
+
+
+def report_faults(live: Live, log: Log) -> None:
+    """Every fault and warning of the configuration, each once."""
+    for fault in live.configuration.faults:
+        if fault.severity is Severity.FAULT:
+            log.event(events.CONFIG_FAULT, fault=str(fault))
+        else:
+            log.event(events.CONFIG_WARNING, warning=str(fault))
+
+
+@contextlib.asynccontextmanager
+async def assembled(
+    live: Live,
+    log: Log,
+    clock: Clock,
+    progress: Progress = silent,
+    environment: Mapping[str, str] = os.environ,
+) -> AsyncIterator[Service]:
+    """All parts joined, nothing started yet."""
+    async with opened(live, clock, log, log.trace, environment) as core:
+        worker = Worker(core.store, clock, log)
+        around = Surroundings(core.store, core.kit, log, progress, worker.tell)
+        yield Service(core, log, Supervisor(core.mailbox, around, worker))
+
+
+async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
+    """Run until told to stop (SIGTERM, SIGINT). SIGHUP, or an edit of the file, reloads."""
+    from postroom.app.metrics import serving
+
+    async with assembled(live, log, clock or SystemClock()) as service, serving(service.core, log) as address:
+        report_faults(live, log)
+        clients = list(live.configuration.clients)
+        log.event(events.STARTED, version=__version__, config=str(live.configuration.file), clients=len(clients), web=address)
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, service.ended.set)
+        loop.add_signal_handler(signal.SIGHUP, service.reload)
+        watching = asyncio.create_task(_watch_files(service))
+        service.supervisor.start(clients)
+        await service.ended.wait()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await service.supervisor.stop()
+        log.event(events.STOPPED)
+
+
+async def _watch_files(service: Service) -> None:
+    """Reload when the file changes, or one that a value names. Folders are watched: editors put a new file in place."""
+    from watchfiles import awatch
+
+    while True:
+        configuration = service.core.live.configuration
+        files = {configuration.file.resolve(), *(path.resolve() for path in configuration.named_files)}
+        folders = {path.parent for path in files}
+
+        def ours(_change: object, path: str, files: set[Path] = files) -> bool:
+            return Path(path) in files
+
+        async for _changes in awatch(*folders, watch_filter=ours, recursive=False, debounce=200, step=50):
+            service.reload()
+            if service.core.live.configuration.named_files != configuration.named_files:
+                break
+
+
+async def run_once(
+    live: Live,
+    log: Log,
+    sections: Sequence[str],
+    progress: Progress = silent,
+    clock: Clock | None = None,
+) -> list[Result]:
+    """Read every mailbox whole and do all work, then end."""
+    async with assembled(live, log, clock or SystemClock(), progress) as service:
+        report_faults(live, log)
+        return await service.supervisor.once(sections, AT_ONCE)

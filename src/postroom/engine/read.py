@@ -1,0 +1,231 @@
+"""One cycle of one folder, in four steps that may stop anywhere and be repeated with the same outcome.
+
+1. list: what arrived since the state; after a reset a new epoch begins and all is listed.
+2. capture: octets are appended while they arrive, and kept in batches, one transaction each.
+3. settle: what is kept is marked, moved or deleted at the server, this cycle's and what is left of older ones.
+4. remember: the state moves, for all that was listed is now received, in trouble or gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from postroom import events
+from postroom.clock import Clock
+from postroom.drivers import Reader
+from postroom.engine.retry import trouble_again
+from postroom.errors import LocalProtocolError
+from postroom.events import Observer
+from postroom.model import (
+    Absent,
+    Captured,
+    Changes,
+    Fetched,
+    Lease,
+    Listed,
+    Outcome,
+    Reference,
+    Trouble,
+    TroubleKind,
+    Unfetched,
+)
+from postroom.settings import PopClient
+from postroom.store import Store
+
+CYCLE = 1000  # messages in one cycle, so that new settings act and new mail comes first in a long first read
+_BATCH = 500  # messages in one transaction
+_BATCH_OCTETS = 8 * 1024 * 1024
+_IN_FLIGHT = 2  # transactions under way while the next batch arrives
+_SETTLE = 1000
+
+
+@dataclass
+class Tally:
+    """What a cycle did."""
+
+    captured: int = 0
+    matched: int = 0
+    octets: int = 0
+    settled: int = 0
+    troubles: int = 0
+    more: bool = False
+    left: int | None = None  # messages still to be read, as far as the server's count tells
+
+
+class Progress(Protocol):
+    """Is told how far a cycle is, for people who look."""
+
+    def __call__(self, client: str, folder: str, captured: int, octets: int) -> None: ...
+
+
+@dataclass
+class FolderCycle:
+    """One cycle of one folder. Made for it, used once."""
+
+    client: PopClient
+    folder: str
+    lease: Lease
+    reader: Reader
+    store: Store
+    clock: Clock
+    observer: Observer
+    progress: Progress
+    tally: Tally = field(default_factory=Tally)
+    _batch: list[Captured] = field(default_factory=list)
+    _octets: int = 0
+    _flight: deque[asyncio.Task[Outcome]] = field(default_factory=deque)
+
+    async def run(self) -> Tally:
+        """Carry out the four steps. Raises what reader and store raise; what was captured before stays captured."""
+        changes = await self._list()
+        wanted, troubles = await self._wanted(changes)
+        if wanted:
+            await self._capture(wanted, troubles)
+        await self._settle()
+        await self._remember(changes)
+        return self.tally
+
+    # --- 1 list
+
+    async def _list(self) -> Changes:
+        limit = min(self.client.maximum_msg_number or CYCLE, CYCLE)
+        position = await self.store.position(self.lease)
+        changes = await self.reader.changes(self.folder, position.state, limit)
+        if changes.reset:
+            self._event(events.RESET, reason=changes.reset)
+            await self.store.rebirth(self.lease)
+            changes = await self.reader.changes(self.folder, None, limit)
+            if changes.reset:
+                raise LocalProtocolError(f"{self.folder}: a listing from nothing cannot be a reset")
+        self.tally.more = changes.more
+        return changes
+
+    async def _wanted(self, changes: Changes) -> tuple[list[Listed], dict[str, Trouble]]:
+        """What is to be fetched: listed and unknown, and the troubles that are due."""
+        now = self.clock.now()
+        due = {t.listed.identifier: t for t in await self.store.troubles(self.lease) if t.not_before <= now}
+        wanted = [trouble.listed for trouble in due.values()]
+        if changes.created:
+            unknown = await self.store.unknown(self.lease, [listed.identifier for listed in changes.created])
+            wanted += [listed for listed in changes.created if listed.identifier in unknown]
+        return wanted, due
+
+    # --- 2 capture
+
+    async def _capture(self, wanted: list[Listed], troubles: dict[str, Trouble]) -> None:
+        by_identifier = {listed.identifier: listed for listed in wanted}
+        try:
+            async for item in self.reader.fetch(self.folder, wanted):
+                if isinstance(item, Fetched):
+                    await self._take(item)
+                else:
+                    await self._not_had(item, by_identifier[item.identifier], troubles.get(item.identifier))
+        finally:
+            # Also when the connection was lost: what came whole is kept, so that each attempt gets further.
+            await self._flush()
+            await self._landed(0)
+
+    async def _take(self, item: Fetched) -> None:
+        reference = self.store.blobs.append(item.octets) if item.rest is None else await self._take_long(item)
+        disposition = self.client.after_capture
+        self._batch.append(Captured(item.listed, reference, disposition))
+        self._octets += reference.length
+        if len(self._batch) >= _BATCH or self._octets >= _BATCH_OCTETS:
+            await self._flush()
+            await self._landed(_IN_FLIGHT)
+
+    async def _take_long(self, item: Fetched) -> Reference:
+        """Write pieces on a thread while the next one arrives."""
+        assert item.rest is not None
+        loop = asyncio.get_running_loop()
+        reservation = await loop.run_in_executor(None, self.store.blobs.reserve, item.length)
+        writing: asyncio.Future[None] | None = None
+        try:
+            async for piece in item.rest:
+                if writing is not None:
+                    await writing
+                writing = loop.run_in_executor(None, reservation.write, piece)
+            if writing is not None:
+                await writing
+            return reservation.finish()
+        except BaseException:
+            if writing is not None:
+                await asyncio.wait([writing])
+            reservation.abandon()
+            raise
+
+    async def _flush(self) -> None:
+        if self._batch:
+            batch, self._batch, self._octets = self._batch, [], 0
+            self._flight.append(asyncio.create_task(self._keep(batch)))
+
+    async def _keep(self, batch: list[Captured]) -> Outcome:
+        outcome = await self.store.capture(self.lease, self.client.section, batch)
+        octets = sum(captured.reference.length for captured in batch)
+        tally = self.tally
+        tally.captured += outcome.messages
+        tally.matched += outcome.matched
+        tally.octets += octets
+        self.observer.count(events.CAPTURED_TOTAL, outcome.messages, client=self.client.section)
+        self.observer.count(events.CAPTURED_OCTETS, octets, client=self.client.section)
+        self.progress(self.client.section, self.folder, tally.captured, tally.octets)
+        return outcome
+
+    async def _landed(self, allowed: int) -> None:
+        """Wait until no more than so many transactions are under way; raise what one of them raised."""
+        while len(self._flight) > allowed:
+            await self._flight.popleft()
+
+    async def _not_had(self, item: Absent | Unfetched, listed: Listed, trouble: Trouble | None) -> None:
+        """Remember a message that did not come. One absent again in a later conversation is gone."""
+        absent = isinstance(item, Absent)
+        if absent and trouble is not None and trouble.kind is TroubleKind.ABSENT:
+            await self.store.confirmed_absent(self.lease, [item.identifier])
+            return
+        kind = TroubleKind.ABSENT if absent else TroubleKind.FAULT
+        detail = "listed, then not there any more" if isinstance(item, Absent) else str(item.fault)
+        attempts = trouble.attempts if trouble is not None else 0
+        again = self.clock.now() + self.clock.jitter(trouble_again(attempts, absent=absent))
+        await self.store.trouble(self.lease, listed, kind, detail, again)
+        self.tally.troubles += 1
+        if not absent:
+            self._event(events.TROUBLE, identifier=item.identifier, detail=detail)
+
+    # --- 3 settle
+
+    async def _settle(self) -> None:
+        while items := await self.store.unsettled(self.lease, _SETTLE):
+            settlement = await self.reader.settle(self.folder, items, self.client.processed_folder_path)
+            await self._settled(settlement.committed)
+            if settlement.gone:
+                await self.store.gone(self.lease, settlement.gone)
+            for remark in settlement.remarks:
+                self._event(events.REMARK, remark=remark)
+            self._event(events.SETTLED, settled=len(settlement.committed), gone=len(settlement.gone))
+            if len(settlement.committed) + len(settlement.gone) < len(items):
+                return  # the rest is asked for in the next cycle
+
+    async def _settled(self, identifiers: tuple[str, ...]) -> None:
+        if identifiers:
+            await self.store.settled(self.lease, identifiers)
+            self.tally.settled += len(identifiers)
+
+    # --- 4 remember
+
+    async def _remember(self, changes: Changes) -> None:
+        vanished = await self.store.advance(self.lease, changes.new_state, read_whole=not changes.more)
+        if vanished:
+            self._event(events.REBORN, vanished=vanished)
+        committed = tuple(await self.reader.commit())
+        await self._settled(committed)
+        tally = self.tally
+        if tally.captured or tally.matched:
+            self._event(events.READ, captured=tally.captured, matched=tally.matched, octets=tally.octets, left=tally.left)
+        else:
+            self._event(events.UNCHANGED)
+
+    def _event(self, event: events.Event, **fields: object) -> None:
+        self.observer.event(event, client=self.client.section, folder=self.folder, **fields)

@@ -1,0 +1,85 @@
+"""Claim, do, finish or retry: one loop for every kind of work."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from postroom import events
+from postroom.clock import Clock
+from postroom.engine.process import process
+from postroom.engine.retry import decide_work
+from postroom.errors import PostroomError, StoreError
+from postroom.events import Observer
+from postroom.model import Work, WorkKind, WorkState
+from postroom.store import Store
+
+_CLAIM = 500
+_IDLE = 30.0  # seconds after which to look without being told, for what other processes left
+
+
+@dataclass
+class Worker:
+    """Does the work of this process."""
+
+    store: Store
+    clock: Clock
+    observer: Observer
+    _told: asyncio.Event = field(default_factory=asyncio.Event)
+    failed: int = 0  # pieces dead since the start
+
+    def tell(self) -> None:
+        """There may be work."""
+        self._told.set()
+
+    async def run(self) -> None:
+        """Work for ever."""
+        await self.store.reclaim()
+        while True:
+            self._told.clear()
+            try:
+                await self.drain()
+                due = await self.store.next_due(WorkKind.PROCESS)
+            except StoreError as error:
+                seconds = 15.0
+                self.observer.event(events.STORE_TROUBLE, client="", error=str(error), remedy=error.remedy, seconds=seconds)
+                due = self.clock.now() + seconds
+            await self._wait(_IDLE if due is None else max(due - self.clock.now(), 0.05))
+
+    async def drain(self) -> int:
+        """Do all that is due; return how many pieces were done."""
+        done = 0
+        while pieces := await self.store.claim(WorkKind.PROCESS, _CLAIM):
+            done += await self._do(pieces)
+        return done
+
+    async def _do(self, pieces: list[Work]) -> int:
+        try:
+            finished = await process(self.store, pieces)
+            await self.store.finish_process(finished)
+        except Exception as error:  # noqa: BLE001 - whatever a message does to us, the others go on
+            if len(pieces) > 1:
+                return sum([await self._do([piece]) for piece in pieces])
+            await self._failed(pieces[0], error)
+            return 0
+        self.observer.count(events.PROCESSED_TOTAL, len(finished))
+        return len(finished)
+
+    async def _failed(self, piece: Work, error: Exception) -> None:
+        decision = decide_work(error, piece.attempts)
+        words = str(error) if isinstance(error, PostroomError) else f"{type(error).__name__}: {error}"
+        event = events.WORK_DEAD if decision.dead else events.WORK_FAILED
+        self.observer.event(event, kind=piece.kind.value, subject=piece.subject, error=words)
+        now = self.clock.now()
+        state = WorkState.DEAD if decision.dead else WorkState.READY
+        self.failed += decision.dead
+        first = piece.first_failed_at if piece.first_failed_at is not None else now
+        await self.store.defer(piece, state, now + self.clock.jitter(decision.seconds), first, words[:1000])
+
+    async def _wait(self, seconds: float) -> None:
+        sleeping = asyncio.create_task(self.clock.sleep(seconds))
+        told = asyncio.create_task(self._told.wait())
+        await asyncio.wait([sleeping, told], return_when=asyncio.FIRST_COMPLETED)
+        for task in (sleeping, told):
+            task.cancel()
+        await asyncio.gather(sleeping, told, return_exceptions=True)
