@@ -1,0 +1,107 @@
+"""A mail provider to practise with: IMAP and OAuth 2.0 on loopback, speaking the real protocols.
+
+The rule: what an application sees here is what it sees at a provider, refusals included; nothing leaves this machine,
+and nothing outlives the run but the files in the sandbox's directory. Only the command line may import this package.
+
+Reading order: ``Sandbox`` below puts together ``authority`` (OAuth 2.0, by ``oauth`` and ``tokens``) and ``imap`` (by
+``sasl``); ``configuration`` writes the ``postroom.ini`` for them; ``samples`` is the mail. ``python -m
+postroom.sandbox`` runs it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+
+from postroom.clock import Clock
+from postroom.sandbox import certificates, configuration
+from postroom.sandbox.authority import MAIL_SCOPE, Authority
+from postroom.sandbox.imap import Held, ImapServer
+
+__all__ = ["MAIL_SCOPE", "Authority", "Held", "ImapServer", "Sandbox"]
+
+ACCOUNTS = ("sales@example.test", "support@example.test")
+
+
+class Sandbox:
+    """An IMAP server and an OAuth 2.0 authority that trust each other. Use it as ``async with``.
+
+    Inside, ports, address and certificates are known and both are listening; afterwards both are gone. A port of 0
+    means any free one. Each account has an empty INBOX, which opens with an access token of the authority (XOAUTH2,
+    OAUTHBEARER) or with ``password`` (PLAIN, LOGIN).
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        accounts: Sequence[str] = ACCOUNTS,
+        imap_port: int = 0,
+        imaps_port: int = 0,
+        authority_port: int = 0,
+        password: str = "sandbox",  # noqa: S107 - opens nothing but made-up mail on loopback
+        clock: Clock | None = None,
+    ) -> None:
+        self.directory = directory
+        self.password = password
+        self.authority = Authority(accounts, port=authority_port, clock=clock)
+        self.accounts = self.authority.accounts
+        self.client_id = self.authority.client.client_id
+        self.client_secret = self.authority.client.secret
+        self.imap_port = imap_port  # in the clear, with STARTTLS
+        self.imaps_port = imaps_port
+        self.authority_url = ""
+        self.ca_file = directory / "ca.pem"
+        self._clock = clock
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Sandbox:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        tls = certificates.make(self.directory)
+        self.ca_file = tls.ca_file
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.authority)
+            self.authority_url = self.authority.url
+            self.imap = ImapServer(
+                self.authority.judge,
+                tls.server,
+                scope=MAIL_SCOPE,
+                discovery=f"{self.authority_url}/.well-known/openid-configuration",
+                port=self.imap_port,
+                tls_port=self.imaps_port,
+                clock=self._clock,
+            )
+            await stack.enter_async_context(self.imap)
+            for account in self.accounts:
+                self.imap.create_user(account, self.password)
+            self.imap_port, self.imaps_port = self.imap.port, self.imap.tls_port
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def deliver(self, account: str, octets: bytes, when: datetime | None = None) -> int:
+        """Put a message, octet for octet, into the account's INBOX and return its UID. Idling clients are told at once.
+
+        ``when`` is the date of its arrival (INTERNALDATE), else now.
+        """
+        return await self.imap.deliver(account, octets, when)
+
+    async def listing(self, account: str, folder: str = "INBOX") -> list[Held]:
+        """What a folder of the account holds now."""
+        return await self.imap.listing(account, folder)
+
+    def configuration(self, data_directory: Path) -> str:
+        """The text of a ``postroom.ini`` that reads every account. Each call issues new refresh tokens."""
+        return configuration.text(
+            data_directory=data_directory,
+            metadata=self.authority.metadata(),
+            client_id=self.client_id,
+            client_secret=self.client_secret,
+            ca_file=self.ca_file,
+            port=self.imaps_port,
+            refresh_tokens={account: self.authority.issue_refresh_token(account) for account in self.accounts},
+        )

@@ -1,0 +1,150 @@
+"""``python -m postroom.sandbox``: the sandbox as a server of its own.
+
+It starts everything, writes ``DIR/postroom.ini``, delivers the samples, says what listens where, and ends its report
+with the line ``ready``. SIGTERM or Ctrl-C stops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from postroom.clock import SystemClock
+from postroom.sandbox import ACCOUNTS, Sandbox
+from postroom.sandbox.certificates import write_private
+from postroom.sandbox.samples import later, samples
+
+PORT = click.IntRange(0, 65535)
+SPAN = click.FloatRange(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the command line asked for."""
+
+    directory: Path
+    accounts: Sequence[str]
+    authority_port: int
+    imap_port: int
+    imaps_port: int
+    token_lifetime: float
+    rotate: bool
+    deliver_samples: bool
+    drop_every: float  # 0: never
+
+
+@click.command(context_settings={"max_content_width": 100, "show_default": True})
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="postroom-sandbox",
+    metavar="DIR",
+    help="Where postroom.ini, ca.pem and the server's key and certificate are written.",
+)
+@click.option("--account", "accounts", multiple=True, default=ACCOUNTS, metavar="ADDRESS", help="A mailbox; repeatable.")
+@click.option("--authority-port", type=PORT, default=0, metavar="N", help="OAuth 2.0 over HTTP; 0 takes any free port.")
+@click.option("--imap-port", type=PORT, default=0, metavar="N", help="IMAP in the clear with STARTTLS.")
+@click.option("--imaps-port", type=PORT, default=0, metavar="N", help="IMAP with TLS from the beginning.")
+@click.option(
+    "--token-lifetime",
+    type=SPAN,
+    default=3600,
+    metavar="SECONDS",
+    help="How long an access token is good.",
+)
+@click.option("--rotate/--no-rotate", default=True, help="Whether a refresh replaces the refresh token.")
+@click.option("--samples/--empty", "deliver_samples", default=True, help="Begin with sample mail or with empty mailboxes.")
+@click.option(
+    "--drop-every",
+    type=SPAN,
+    default=0,
+    metavar="SECONDS",
+    help="Deliver a new message so often; 0: never.",
+)
+def main(**options: object) -> None:
+    """Run a mail provider to practise with, on this machine only.
+
+    Two real servers: IMAP (PLAIN, XOAUTH2, OAUTHBEARER) and an OAuth 2.0 authority (code with PKCE, refresh,
+    introspection, revocation). An application under test sees what it sees at a provider: a consent page, tokens that
+    expire, refusals with their reasons. The mailboxes live in memory and are gone when the sandbox stops.
+
+    DIR/postroom.ini is ready for Postroom. Other programs take addresses, ports, client id and secret from the lines
+    printed at the start; the last of them is "ready". Stop it with Ctrl-C or SIGTERM.
+    """
+    run = Run(**options)  # type: ignore[arg-type]
+    try:
+        asyncio.run(_serve(run))
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
+
+
+async def _serve(run: Run) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):  # Windows has no such handlers; Ctrl-C ends the loop there
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    sandbox = Sandbox(
+        run.directory,
+        accounts=run.accounts,
+        authority_port=run.authority_port,
+        imap_port=run.imap_port,
+        imaps_port=run.imaps_port,
+    )
+    sandbox.authority.lifetime = run.token_lifetime
+    sandbox.authority.rotates = run.rotate
+    async with sandbox:
+        configuration = run.directory / "postroom.ini"
+        write_private(configuration, sandbox.configuration(run.directory / "data").encode())
+        if run.deliver_samples:
+            await _deliver_samples(sandbox)
+        _report(sandbox, configuration)
+        await _drop(sandbox, run.drop_every, stop)
+
+
+async def _deliver_samples(sandbox: Sandbox) -> None:
+    now = datetime.fromtimestamp(SystemClock().now(), UTC)
+    for account in sandbox.accounts:
+        for sample in samples(now, account):
+            await sandbox.deliver(account, sample.octets, sample.when)
+
+
+def _report(sandbox: Sandbox, configuration: Path) -> None:
+    lines = (
+        f"imap           localhost:{sandbox.imap_port} (STARTTLS)",
+        f"imaps          localhost:{sandbox.imaps_port}",
+        f"authority      {sandbox.authority_url}",
+        f"client-id      {sandbox.client_id}",
+        f"client-secret  {sandbox.client_secret}",
+        f"ca-file        {sandbox.ca_file.absolute()}",
+        f"configuration  {configuration.absolute()}",
+        *(f"account        {account} (password: {sandbox.password})" for account in sandbox.accounts),
+        "ready",
+    )
+    for line in lines:
+        click.echo(line)  # which flushes, so that a parent process reading a pipe need not wait
+
+
+async def _drop(sandbox: Sandbox, every: float, stop: asyncio.Event) -> None:
+    """Until stopped, deliver a message every so many seconds, to each account in turn."""
+    supplies = [(account, later(account)) for account in sandbox.accounts]
+    number = 0
+    while not stop.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), every or None)
+        if not stop.is_set():
+            account, supply = supplies[number % len(supplies)]
+            sample = next(supply)
+            uid = await sandbox.deliver(account, sample.octets, sample.when)
+            click.echo(f"delivered      {account} uid {uid}")
+            number += 1
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m postroom.sandbox")

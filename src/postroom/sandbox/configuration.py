@@ -1,0 +1,71 @@
+"""The ``postroom.ini`` that reads a sandbox, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_HEAD = """\
+# Reads the mailboxes of a Postroom sandbox. Written by the sandbox, anew at each of its starts: the tokens, the
+# client secret and the certificates in it are good for one run.
+
+[settings]
+data-directory = {data_directory}
+
+# Replaces the built-in authority "google" by the sandbox's own, so that nothing here reaches the internet. A mailbox
+# at Google needs no such section.
+[authority-google]
+issuer = {issuer}
+authorization_endpoint = {authorization_endpoint}
+token_endpoint = {token_endpoint}
+
+# The application's secret, which the clients below name with "secret = sandbox".
+[secret-sandbox]
+password = {client_secret}
+"""
+
+_CLIENT = """
+[pop-client-{name}]
+type = IMAP
+server = localhost
+port = {port}
+pop-connection-security = ssl-tls
+# The sandbox's own certificate authority. A real server needs none named.
+tls-ca-file = {ca_file}
+mailbox = {account}
+# With XOAUTH2 at Google, password is the refresh token of the mailbox.
+mail.imap.auth.mechanisms = XOAUTH2
+tenant-authority = google
+client-id = {client_id}
+secret = sandbox
+password = {refresh_token}
+# Short, for watching. New mail does not wait for it: the server announces it.
+cycle-time = 00:00:10
+"""
+
+
+def text(
+    *,
+    data_directory: Path,
+    metadata: Mapping[str, str],
+    client_id: str,
+    client_secret: str,
+    ca_file: Path,
+    port: int,
+    refresh_tokens: Mapping[str, str],
+) -> str:
+    """The whole file: one client for each account that has a refresh token."""
+    head = _HEAD.format(data_directory=data_directory.absolute(), client_secret=client_secret, **metadata)
+    shared = {"client_id": client_id, "ca_file": ca_file.absolute(), "port": port}
+    names = section_names(list(refresh_tokens))
+    clients = (
+        _CLIENT.format(name=name, account=account, refresh_token=token, **shared)
+        for name, (account, token) in zip(names, refresh_tokens.items(), strict=True)
+    )
+    return head + "".join(clients)
+
+
+def section_names(accounts: Sequence[str]) -> list[str]:
+    """A short name for each account: what stands before the @ where that is unique, else the whole with a hyphen."""
+    local = [account.partition("@")[0] for account in accounts]
+    return [name if local.count(name) == 1 else account.replace("@", "-") for name, account in zip(local, accounts, strict=True)]
