@@ -1,0 +1,62 @@
+"""What all tests may ask for. Unit tests ask for nothing here and start nothing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from servers.authority import Authority
+from servers.certificates import Certificates
+from servers.dovecot import Dovecot
+from servers.dovecot_config import DOMAIN
+from servers.install import complaints
+
+_users = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def real_servers() -> None:
+    """The programs of the real servers are installed; else the test is skipped, and fails where CI is set."""
+    lines = complaints()
+    if lines and os.environ.get("CI"):
+        pytest.fail("; ".join(lines))
+    if lines:
+        pytest.skip("; ".join(lines))
+
+
+@pytest.fixture(scope="session")
+def certificates() -> Iterator[Certificates]:
+    """The certification authority whose certificates all test servers show."""
+    with Certificates() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def authority(real_servers: None, certificates: Certificates) -> Iterator[Authority]:
+    """The OAuth 2.0 authority that Dovecot asks; orders given to it hold until the end of the test."""
+    with Authority(certificates=certificates) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def dovecot(authority: Authority, certificates: Certificates) -> Iterator[Dovecot]:
+    """A Dovecot for passwords and OAuth 2.0. A test that changes its configuration starts one of its own."""
+    with Dovecot(authority.tokens, certificates=certificates) as running:
+        yield running
+
+
+@pytest.fixture
+def mailbox_user() -> str:
+    """A user whom no other test knows; the mailbox is empty."""
+    return f"user{next(_users)}@{DOMAIN}"
+
+
+@pytest.fixture(autouse=True)
+def _settled_authority(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take back a test's orders to the shared authority."""
+    yield
+    if "authority" in request.fixturenames:
+        request.getfixturevalue("authority").reset()

@@ -1,0 +1,140 @@
+"""Make sure of everything that the tests with real servers need: ``python tests/servers/install.py``.
+
+1. Debian's packages: with root's rights they are installed and no service is started; without, the missing ones are
+   named.
+2. The authority's packages from npm, exactly those of the lock file.
+
+With ``CI`` in the environment something missing is a failure. It uses the standard library only, and when nothing is
+missing it starts no other program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+AUTHORITY = Path(__file__).resolve().parent / "authority"
+LOCK = AUTHORITY / "package-lock.json"
+INSTALLED = AUTHORITY / "node_modules" / ".package-lock.json"  # npm writes it last
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that the tests need."""
+
+    name: str
+    package: str  # in Debian
+    proof: tuple[str, ...]  # one of these files or programs is there when it is installed
+
+
+DEBIAN = (
+    Part("Dovecot", "dovecot-core", ("dovecot",)),
+    Part("Dovecot IMAP", "dovecot-imapd", ("/usr/lib/dovecot/imap", "/usr/libexec/dovecot/imap")),
+    Part("Dovecot POP3", "dovecot-pop3d", ("/usr/lib/dovecot/pop3", "/usr/libexec/dovecot/pop3")),
+    Part("Dovecot LMTP", "dovecot-lmtpd", ("/usr/lib/dovecot/lmtp", "/usr/libexec/dovecot/lmtp")),
+    Part("isync", "isync", ("mbsync",)),
+    Part("getmail6", "getmail6", ("getmail",)),
+)
+
+
+def program(name: str) -> str | None:
+    """Where a program is; Debian keeps servers off an ordinary user's PATH."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+def missing() -> list[Part]:
+    """The parts from Debian that are not there."""
+    return [part for part in DEBIAN if not any(map(_there, part.proof))]
+
+
+def _there(proof: str) -> bool:
+    return Path(proof).exists() if proof.startswith("/") else program(proof) is not None
+
+
+def beside_python(name: str) -> str | None:
+    """A program that came with the development dependencies, else the one on the PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
+def authority_missing() -> bool:
+    """Whether the authority's packages are not there, or are others than the lock file's."""
+    return not INSTALLED.exists() or _hashes(INSTALLED) != _hashes(LOCK)
+
+
+def _hashes(lock: Path) -> dict[str, str]:
+    """Package directories and the hashes of what belongs there."""
+    packages = json.loads(lock.read_text())["packages"]
+    return {path: entry["integrity"] for path, entry in packages.items() if path}
+
+
+def complaints() -> list[str]:
+    """One line for each thing that is missing, with the remedy; empty when all is there."""
+    lines = [f"{part.name} missing (apt-get install {part.package})" for part in missing()]
+    if beside_python("node") is None:
+        lines.append('Node.js missing (pip install "postroom[dev]")')
+    if authority_missing():
+        lines.append(f"oidc-provider missing (python {os.path.relpath(__file__)})")
+    return lines
+
+
+@contextlib.contextmanager
+def no_service_starts() -> Iterator[None]:
+    """Keep Debian's packages from starting their services; a policy that stands already is left alone."""
+    if POLICY.exists():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()
+
+
+def install_debian(parts: list[Part]) -> None:
+    """Install the packages of ``parts``; their lists are refreshed first."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *(part.package for part in parts)]
+    with no_service_starts():
+        for command in (["apt-get", "update"], install):
+            subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=True)
+
+
+def install_authority() -> None:
+    """Install the authority's packages as the lock file says, each checked against its hash."""
+    npm = beside_python("npm")
+    if npm is None:
+        return
+    # npm is a program for Node.js and must find the same one that will run the authority.
+    path = os.pathsep.join([str(Path(npm).parent), os.environ.get("PATH", "")])
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(command, cwd=AUTHORITY, env={**os.environ, "PATH": path}, check=True)
+
+
+def main() -> int:
+    """Install what can be installed, print what is still missing, and say by the exit status whether that is bad."""
+    try:
+        if (parts := missing()) and os.geteuid() == 0 and program("apt-get"):
+            install_debian(parts)
+        if authority_missing():
+            install_authority()
+    except subprocess.CalledProcessError as error:
+        print(error)
+    still = complaints()
+    for line in still:
+        print(line)
+    return 1 if still and os.environ.get("CI") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
