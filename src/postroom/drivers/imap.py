@@ -105,7 +105,7 @@ class ImapReader:
         session = self._session
         selected = session.selected
         if selected is not None and selected.folder == folder:
-            if not selected.touched:
+            if not selected.touched and (state is None or state.whole):  # else the listing below hears of news
                 await session.command(b"NOOP")
             return selected
         if selected is not None and state is not None and state.whole and await self._unchanged(folder, state):
@@ -140,43 +140,51 @@ class ImapReader:
         return State(selected.validity, next_, next_ - 1, oldest, selected.modseq or 0)
 
     async def _list(self, selected: Selected, state: State, limit: int) -> Changes:
+        created: list[Listed] = []
         try:
-            created, state, more = await self._list_new(selected, state, limit)
+            if selected.touched:
+                created, state = await self._list_new(selected, state, limit)
         except _Replaced as replaced:
             return Changes((), "", reset=str(replaced))
-        if not more and not state.whole:
+        if not selected.touched and not state.whole and len(created) < limit:
             older, state = await self._list_old(selected, state, limit - len(created))
             created += older
-            more = not state.whole
-        if not more:
-            selected.touched = False
         for listed in created:
             self._listed[listed.identifier] = listed
-        state = replace(state, modseq=selected.modseq or state.modseq)
+        more = selected.touched or not state.whole
         return Changes(tuple(created), state.text(), more=more, total=selected.exists)
 
-    async def _list_new(self, selected: Selected, state: State, limit: int) -> tuple[list[Listed], State, bool]:
-        """What is above ``newest``, upwards; True when the limit cut it off. ``_Replaced`` when the marked message is another.
+    async def _list_new(self, selected: Selected, state: State, limit: int) -> tuple[list[Listed], State]:
+        """What is above ``newest``, upwards; the folder stays ``touched`` when the limit cut it off.
 
-        UIDNEXT is known at the moment of SELECT only; later, ``*`` stands for whatever is the last message then.
+        UIDNEXT is known at the moment of SELECT only; later, ``*`` stands for whatever is the last message then. The marked
+        message is asked for too, and must still be the same: ``_Replaced`` when it is not.
         """
         found: list[Listed] = []
+        ceiling, selected.next = selected.next, None
+        selected.touched = False
         while True:
-            ceiling, selected.next = selected.next, None
+            low = state.mark or state.newest + 1
             high = None if ceiling is None else min(ceiling - 1, state.newest + max(limit * 4, 1000))
-            rows = await self._rows(b"%d:%b" % (max(state.mark, 1), b"*" if high is None else b"%d" % max(high, 1)))
+            if high is not None and high < low:
+                break
+            rows = await self._rows(b"%d:%b" % (low, b"*" if high is None else b"%d" % high))
             _check_mark(state, rows)
             fresh = [row for row in rows if row.uid > state.newest]
             taken = fresh[: limit - len(found)]
             found += [self._as_listed(selected, row) for row in taken]
             cut = len(taken) < len(fresh)
             newest = taken[-1].uid if taken and (cut or high is None) else max(high or 0, state.newest)
-            state = replace(state, newest=newest, next=max(state.next, newest + 1, ceiling or 0))
             if taken:
                 state = replace(state, mark=taken[-1].uid, evidence=taken[-1].evidence)
-            if cut or high is None or newest + 1 >= (ceiling or 0):
-                return found, state, cut
-            selected.next = ceiling
+            state = replace(state, newest=newest, next=max(state.next, newest + 1))
+            if cut:
+                selected.touched, selected.next = True, ceiling
+                return found, state
+            if ceiling is None or newest + 1 >= ceiling:
+                break
+        modseq = selected.modseq or state.modseq
+        return found, replace(state, next=max(state.next, ceiling or 0), modseq=modseq)
 
     async def _list_old(self, selected: Selected, state: State, limit: int) -> tuple[list[Listed], State]:
         """What is below the oldest mark, the newest first; wider stretches where there is little."""

@@ -1,4 +1,7 @@
-"""Fetch messages, pipelined: the commands of several sets of UIDs are in flight, their answers come in order.
+"""Fetch messages, pipelined: the commands of several sets of UIDs are in flight.
+
+No UID is in two of them, so that a server may mix their answers (RFC 9051 section 5.5; Dovecot does, once its buffer is
+full) and each answer still finds its message; a set is done when its own tagged response comes.
 
 Small messages go many to a command. A large one has a command of its own, so that it is known whose octets stream in even
 where the server says the UID only behind them. When the server refuses a set, its messages are asked for one by one, so
@@ -30,7 +33,6 @@ class _Set:
     """The messages of one command, by UID; what is answered leaves."""
 
     wanted: dict[int, Listed]
-    tag: str = ""
     bodiless: set[int] = field(default_factory=set)
     alone: bool = False
 
@@ -41,7 +43,8 @@ class Fetching:
     def __init__(self, session: ImapSession, listed: deque[Listed]) -> None:
         self._session = session
         self._waiting: deque[_Set] = deque(_sets(listed))
-        self._flight: deque[_Set] = deque()
+        self._flight: dict[str, _Set] = {}  # by tag
+        self._owners: dict[int, _Set] = {}  # by UID, of those in flight
 
     async def run(self) -> AsyncIterator[Fetched | Absent | Unfetched]:
         """Yield an answer for each message."""
@@ -56,7 +59,7 @@ class Fetching:
             elif isinstance(fragment, list):
                 response = session.note(fragment)
                 if isinstance(response, types.Fetch):
-                    if (fetched := self._fetched(self._flight[0], response)) is not None:
+                    if (fetched := self._fetched(response)) is not None:
                         yield fetched
                 elif isinstance(response, types.StatusResponse) and response.tag:
                     for unanswered in self._finished(response):
@@ -64,39 +67,44 @@ class Fetching:
 
     async def _send(self, wanted: _Set) -> None:
         (uids,) = commands.sequence_sets(wanted.wanted)  # one: a set is small enough for a line
-        wanted.tag = await self._session.send(commands.uid_fetch(uids, b"UID BODY.PEEK[]"))
-        self._flight.append(wanted)
+        tag = await self._session.send(commands.uid_fetch(uids, b"UID BODY.PEEK[]"))
+        self._flight[tag] = wanted
+        self._owners.update(dict.fromkeys(wanted.wanted, wanted))
 
     async def _stream(self, begin: LiteralBegin) -> AsyncIterator[Fetched]:
         pieces = self._pieces()
-        if (listed := self._streaming(self._flight[0], begin)) is not None:
+        if (listed := self._streaming(begin)) is not None:
             yield Fetched(listed, b"", begin.size, pieces)
         async for _left in pieces:
             pass
 
-    def _fetched(self, current: _Set, fetch: types.Fetch) -> Fetched | None:
+    def _fetched(self, fetch: types.Fetch) -> Fetched | None:
         """The message that an answer brings; None for one without a body, or unasked."""
         uid = fetch.uid
-        if uid is None and fetch.has_body and len(current.wanted) == 1:
-            uid = next(iter(current.wanted))  # some servers leave the UID out; here only one can be meant
-        if uid is None or uid not in current.wanted:
+        if uid is None and fetch.has_body:
+            uid = self._only()
+        owner = self._owners.get(uid) if uid is not None else None
+        if uid is None or owner is None:
             return None
         if not fetch.body:
             if fetch.has_body:
-                current.bodiless.add(uid)
+                owner.bodiless.add(uid)
             return None
-        return Fetched(current.wanted.pop(uid), fetch.body)
+        del self._owners[uid]
+        return Fetched(owner.wanted.pop(uid), fetch.body)
 
-    def _streaming(self, current: _Set, begin: LiteralBegin) -> Listed | None:
+    def _streaming(self, begin: LiteralBegin) -> Listed | None:
         """Whose octets begin to stream; None when that cannot be known yet, and they are read over."""
         if b"BODY[]" not in begin.parts[-1].upper():
             return None
         found = _UID.search(begin.parts[0])
-        if found is not None:
-            return current.wanted.pop(int(found[1]), None)
-        if len(current.wanted) == 1:
-            return current.wanted.popitem()[1]
-        return None
+        uid = int(found[1]) if found is not None else self._only()
+        owner = self._owners.pop(uid, None) if uid is not None else None
+        return owner.wanted.pop(uid) if owner is not None and uid is not None else None
+
+    def _only(self) -> int | None:
+        """The UID that is meant where a server leaves it out: there must be no other in flight."""
+        return next(iter(self._owners)) if len(self._owners) == 1 else None
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         while True:
@@ -109,10 +117,12 @@ class Fetching:
                 raise RemoteProtocolError("a literal ended before its length")
 
     def _finished(self, status: types.StatusResponse) -> list[Absent | Unfetched]:
-        """The first command in flight ended: what it left unanswered."""
-        current = self._flight.popleft()
-        if status.tag != current.tag:
-            raise RemoteProtocolError(f"an answer to {status.tag} where one to {current.tag} was due")
+        """A command in flight ended: what it left unanswered."""
+        current = self._flight.pop(status.tag, None)
+        if current is None:
+            raise RemoteProtocolError(f"an answer to {status.tag}, which is no command in flight")
+        for uid in current.wanted:
+            del self._owners[uid]
         refused = status.status is not types.Status.OK
         if refused and not current.alone and len(current.wanted) > 1:
             self._waiting.extendleft(_Set({uid: listed}, alone=True) for uid, listed in current.wanted.items())

@@ -1,0 +1,65 @@
+# Everyday verbs; `make` alone lists them. Continuous integration calls the same ones.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3.14 || command -v python3)
+BIN := .venv/bin
+N ?= 200
+SEED ?= 1
+SECONDS ?= 3600
+ROUNDS ?= 5
+export PYTHONPATH := tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format docs bench crash fuzz clean
+
+help: ## list the verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/demo ## set up and show the whole path on this machine: consent, token, capture
+	@$(BIN)/python -m postroom.sandbox.demo
+
+test: .venv/dev ## set up and run every test, those against real servers included
+	@$(BIN)/python -m servers.install
+	$(BIN)/python -m pytest
+
+check: .venv/dev ## format, lint, types, layers, generated pages
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	MYPYPATH=src:tests $(BIN)/mypy -p servers -p bench -p crash -p fuzz -m fakes
+	$(BIN)/lint-imports
+	$(BIN)/python -m docs.pages --check
+
+format: .venv/dev ## put the code into form
+	$(BIN)/ruff check --fix-only src tests
+	$(BIN)/ruff format src tests
+
+docs: .venv/dev ## write the generated pages of docs/
+	$(BIN)/python -m docs.pages
+
+bench: .venv/dev ## measure against peers on the same work (ROUNDS=5)
+	@$(BIN)/python -m servers.install
+	$(BIN)/python -m bench --rounds $(ROUNDS)
+
+crash: .venv/dev ## kill and cut N times each, from SEED on; goes on where it stopped
+	@$(BIN)/python -m servers.install
+	$(BIN)/python -m crash --kills $(N) --cuts $(N) --seed $(SEED) --state .crash-$(SEED)-$(N).json
+
+fuzz: .venv/dev ## feed the codecs with noise for SECONDS
+	$(BIN)/python -m fuzz --seconds $(SECONDS) --seed $(SEED)
+
+clean: ## remove what the verbs made
+	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .crash-*.json
+
+.venv/made:
+	@sh tests/servers/venv.sh "$(PYTHON)"
+	@touch $@
+
+.venv/demo: .venv/made pyproject.toml
+	@echo "installing Postroom and its sandbox into .venv ..."
+	@$(BIN)/pip install --quiet --editable '.[sandbox]'
+	@touch $@
+
+.venv/dev: .venv/made pyproject.toml
+	@echo "installing Postroom and its tools into .venv ..."
+	@$(BIN)/pip install --quiet --editable '.[sandbox,dev]'
+	@touch $@ .venv/demo
