@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 from postroom.drivers import Kit, Settlement
 from postroom.drivers.imap_fetch import Fetching
@@ -168,11 +169,11 @@ class ImapReader:
             high = None if ceiling is None else min(ceiling - 1, state.newest + max(limit * 4, 1000))
             if high is not None and high < low:
                 break
-            rows = await self._rows(b"%d:%b" % (low, b"*" if high is None else b"%d" % high))
+            rows = await self._rows(selected, b"%d:%b" % (low, b"*" if high is None else b"%d" % high))
             _check_mark(state, rows)
             fresh = [row for row in rows if row.uid > state.newest]
             taken = fresh[: limit - len(found)]
-            found += [self._as_listed(selected, row) for row in taken]
+            found += [row.listed for row in taken]
             cut = len(taken) < len(fresh)
             newest = taken[-1].uid if taken and (cut or high is None) else max(high or 0, state.newest)
             if taken:
@@ -192,24 +193,25 @@ class ImapReader:
         width = limit * max(1, state.next // max(selected.exists, 1))
         while state.oldest > 1 and len(found) < limit:
             low = max(1, state.oldest - min(width, _WIDTH_LIMIT))
-            rows = await self._rows(b"%d:%d" % (low, state.oldest - 1))
+            rows = await self._rows(selected, b"%d:%d" % (low, state.oldest - 1))
             rows = [row for row in rows if low <= row.uid < state.oldest]
             taken = rows[-(limit - len(found)) :]
             if taken and taken[-1].uid > state.mark:
                 state = replace(state, mark=taken[-1].uid, evidence=taken[-1].evidence)
             oldest = low if len(taken) == len(rows) else taken[0].uid
-            found += [self._as_listed(selected, row) for row in reversed(taken)]
+            found += [row.listed for row in reversed(taken)]
             state = replace(state, oldest=oldest)
             width = width * 4 if len(rows) * 2 < limit else width
         return found, state
 
-    async def _rows(self, uids: bytes) -> list[_Row]:
+    async def _rows(self, selected: Selected, uids: bytes) -> list[_Row]:
         items = b"UID RFC822.SIZE INTERNALDATE" + self._email_id
         responses = await self._session.command(commands.uid_fetch(uids, items))
-        rows = {}
+        rows, validity = {}, selected.validity
         for response in responses:
             if isinstance(response, types.Fetch) and response.uid is not None and response.size is not None:
-                rows[response.uid] = _Row(response.uid, response.size, response.internal_date, response.email_id)
+                listed = Listed(identifier(validity, response.uid), response.size, response.internal_date, response.email_id)
+                rows[response.uid] = _Row(response.uid, listed)
         return [rows[uid] for uid in sorted(rows)]
 
     @property
@@ -217,9 +219,6 @@ class ImapReader:
         if "OBJECTID" in self._session.capabilities:
             return b" EMAILID"
         return b" X-GM-MSGID" if "X-GM-EXT-1" in self._session.capabilities else b""
-
-    def _as_listed(self, selected: Selected, row: _Row) -> Listed:
-        return Listed(identifier(selected.validity, row.uid), row.size, row.date, row.email_id)
 
     # --- the rest
 
@@ -274,16 +273,13 @@ class ImapReader:
                 return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     uid: int
-    size: int
-    date: str
-    email_id: str
+    listed: Listed
 
     @property
     def evidence(self) -> str:
-        return f"{self.size} {self.date}"
+        return f"{self.listed.size} {self.listed.internal_date}"
 
 
 class _Replaced(Exception):

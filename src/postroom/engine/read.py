@@ -35,7 +35,7 @@ from postroom.model import (
 from postroom.settings import PopClient
 from postroom.store import Store
 
-CYCLE = 1000  # messages in one cycle, so that new settings act and new mail comes first in a long first read
+CYCLE = 2000  # messages in one cycle, so that new settings act and new mail comes first in a long first read
 _BATCH = 500  # messages in one transaction
 _BATCH_OCTETS = 8 * 1024 * 1024
 _IN_FLIGHT = 2  # transactions under way while the next batch arrives

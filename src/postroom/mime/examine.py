@@ -14,28 +14,28 @@ HEAD = 64 * 1024
 """Octets of a message that are looked at for its header."""
 
 _LONGEST = 4096  # octets of one field
-_END = re.compile(rb"\r?\n\r?\n")
-_FIELD = re.compile(rb"^(subject|from|date|message-id)[ \t]*:[ \t]*((?:[^\r\n]|\r?\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
+_FIELD = re.compile(rb"^(subject|from|date|message-id)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.IGNORECASE | re.MULTILINE)
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 
 
 def examine(head: bytes) -> Facts:
     """Subject, From, Date and Message-ID of a message, decoded; the first of each where a field is repeated."""
-    end = _END.search(head)
-    header = head if end is None else head[: end.end()]
+    ends = [end for end in (head.find(b"\n\r\n"), head.find(b"\n\n")) if end >= 0]
+    end = min(ends, default=-1)
+    header = head if end < 0 else head[: end + 1]
     fields: dict[bytes, bytes] = {}
-    for found in _FIELD.finditer(header):
-        fields.setdefault(found[1].lower(), found[2])
-    faults: list[str] = [] if end is not None or len(head) < HEAD else [f"the header is longer than {HEAD} octets"]
+    for name, value in _FIELD.findall(header):
+        fields.setdefault(name.lower(), value)
+    faults: list[str] = [] if end >= 0 or len(head) < HEAD else [f"the header is longer than {HEAD} octets"]
     message_id = _text(fields.get(b"message-id", b""), "Message-ID", faults)
     identified = _MESSAGE_ID.search(message_id)
     return Facts(
-        subject=_text(fields.get(b"subject", b""), "Subject", faults),
-        sender=_text(fields.get(b"from", b""), "From", faults),
-        date=_text(fields.get(b"date", b""), "Date", faults),
-        message_id=identified[0] if identified else message_id,
-        fault="; ".join(faults),
+        _text(fields.get(b"subject", b""), "Subject", faults),
+        _text(fields.get(b"from", b""), "From", faults),
+        _text(fields.get(b"date", b""), "Date", faults),
+        identified[0] if identified else message_id,
+        "; ".join(faults),
     )
 
 
@@ -43,11 +43,11 @@ def _text(octets: bytes, name: str, faults: list[str]) -> str:
     if len(octets) > _LONGEST:
         octets = octets[:_LONGEST]
         faults.append(f"{name} is cut after {_LONGEST} octets")
-    value = _FOLD.sub(b" ", octets).strip()
+    value = (_FOLD.sub(b" ", octets) if b"\n" in octets else octets).strip()
     text = _decoded(value)
     if "=?" in text:
         text = _words(text, name, faults)
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def _decoded(octets: bytes) -> str:

@@ -288,14 +288,17 @@ class Store:
 
 def uuid7s(now: float, count: int) -> list[str]:
     """Public ids: UUIDs of version 7 (RFC 9562 section 5.7), growing within a batch."""
-    milliseconds = int(now * 1000) & 0xFFFFFFFFFFFF
-    randoms = os.urandom(8 * count)
-    ids = []
-    for index in range(count):
-        low = int.from_bytes(randoms[8 * index : 8 * index + 8], "big") & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000
-        value = f"{milliseconds:012x}7{index & 0xFFF:03x}{low:016x}"
-        ids.append(f"{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}")
-    return ids
+    milliseconds = f"{int(now * 1000) & 0xFFFFFFFFFFFF:012x}"
+    stem = f"{milliseconds[:8]}-{milliseconds[8:]}-7"
+    noise = os.urandom(8 * count).hex()  # the variant takes two bits of the first four
+    starts = range(0, 16 * count, 16)
+    return [
+        f"{stem}{index & 0xFFF:03x}-{_VARIANT[noise[at]]}{noise[at + 1 : at + 4]}-{noise[at + 4 : at + 16]}"
+        for index, at in enumerate(starts)
+    ]
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
 @contextmanager

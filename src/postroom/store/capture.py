@@ -54,13 +54,18 @@ FROM json_each(?4) CROSS JOIN receipts r
   ON r.source = ?1 AND r.folder = ?2 AND r.epoch = ?3 AND r.identifier = value ->> 0
 WHERE r.id > ?7 AND r.message IS NULL"""
 
+_NEW_MESSAGES = """
+INSERT INTO messages (id, public_id, client, segment, "offset", length, digest, received)
+SELECT ?4 + 1 + key, value ->> 9, ?3, value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 1), ?2 FROM json_each(?1)"""
+
 _WORK = "INSERT INTO work (kind, subject) SELECT 'process', id FROM messages WHERE id > ?"
 
 _HAD = """
 DELETE FROM troubles WHERE source = ?1 AND folder = ?2 AND epoch = ?3
   AND identifier IN (SELECT value ->> 0 FROM json_each(?4))"""
 
-_LAST_RECEIPT = "SELECT coalesce(max(id), 0) FROM receipts"
+# AUTOINCREMENT goes on from here even where the last rows were removed (sqlite.org/autoinc.html)
+_LAST_RECEIPT = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'receipts'), 0)"
 _SEGMENT = """
 INSERT INTO segments (id, committed) VALUES (?1, ?2)
 ON CONFLICT (id) DO UPDATE SET committed = max(committed, excluded.committed)"""
@@ -180,7 +185,10 @@ def capture(db: apsw.Connection, lease: Lease, client: str, batch: Sequence[Capt
     db.execute(_RECEIPTS, (*fenced.key, rows, now))
     receipts = db.changes()
     matched = _match(fenced, last, batch)
-    db.execute(_MESSAGES, (*fenced.key, rows, now, client, last))
+    if receipts == len(batch) and not matched:  # nothing was known: the rows have consecutive numbers, in this order
+        db.execute(_NEW_MESSAGES, (rows, now, client, last))
+    else:
+        db.execute(_MESSAGES, (*fenced.key, rows, now, client, last))
     db.execute(_WORK, (last,))
     db.execute(_HAD, (*fenced.key, rows))
     return Outcome(receipts - matched, matched, len(batch) - receipts)

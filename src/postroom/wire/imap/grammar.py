@@ -69,11 +69,32 @@ class _Cursor:
 
 def parse(parts: Parts) -> types.Response:
     """Read one response. Never raises."""
+    if (common := _common(parts)) is not None:
+        return common
     try:
         return _response(parts)
     except (_Unreadable, ValueError) as error:
         octets = b"{}".join(part if part is not STREAMED else b"" for part in parts)[:2000]
         return types.Malformed(octets, str(error) or "outside the grammar")
+
+
+# What a server answers to our two most frequent questions, in the order that we asked: read in one step, for they come by the
+# ten thousand. Whatever deviates by an octet takes the way through the grammar.
+_BODY = re.compile(rb"\* (\d{1,10}) FETCH \(UID (\d{1,10}) BODY\[\] \Z")
+_LISTING = re.compile(rb'\* (\d{1,10}) FETCH \(UID (\d{1,10}) RFC822\.SIZE (\d{1,19}) INTERNALDATE "([ !#-\[\]-~]+)"\)\Z')
+
+
+def _common(parts: Parts) -> types.Fetch | None:
+    if len(parts) == 3 and parts[2] == b")" and parts[1] is not STREAMED:
+        found = _BODY.match(parts[0])
+        if found is not None:
+            return types.Fetch(int(found[1]), uid=int(found[2]), body=parts[1], has_body=True)
+    elif len(parts) == 1:
+        found = _LISTING.match(parts[0])
+        if found is not None:
+            date = found[4].decode("ascii").strip()
+            return types.Fetch(int(found[1]), uid=int(found[2]), size=int(found[3]), internal_date=date)
+    return None
 
 
 def _response(parts: Parts) -> types.Response:
@@ -118,7 +139,8 @@ def _status_response(tag: str, status: bytes, rest: bytes) -> types.StatusRespon
 
 
 def _text(octets: bytes) -> str:
-    return "".join(c if c.isprintable() else "?" for c in octets.decode("utf-8", "replace"))
+    text = octets.decode("utf-8", "replace")
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _untagged_status(cursor: _Cursor, name: bytes) -> types.Response:

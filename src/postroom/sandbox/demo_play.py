@@ -1,0 +1,278 @@
+"""One showing of the demo: the steps in their order, new mail while it runs, the proof at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parseaddr
+from pathlib import Path
+from typing import Any
+
+from postroom.clock import SystemClock
+from postroom.sandbox import Sandbox
+from postroom.sandbox.certificates import write_private
+from postroom.sandbox.configuration import section_names
+from postroom.sandbox.demo_record import Broken, Delivery, Record, Witness
+from postroom.sandbox.demo_service import Service, ask
+from postroom.sandbox.demo_view import CAPTURE, LOGIN, NEW_MAIL, SAMPLES, SANDBOX, SERVICE, TOKEN, Row, View
+from postroom.sandbox.demo_words import command, short
+from postroom.sandbox.samples import Sample, later, samples
+
+EVERY = 2.0  # seconds from one new message to the next
+
+_DEMO_SECTIONS = """
+[log]
+format = json
+level = info
+
+# Health and metrics, on a port that is free.
+[web]
+listen = 127.0.0.1:0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the command line asked for."""
+
+    directory: Path
+    seconds: float | None  # for so long new mail comes; None: until it is stopped
+    imaps_port: int
+    authority_port: int
+
+    @property
+    def configuration(self) -> Path:
+        """The file that the service reads."""
+        return self.directory / "postroom.ini"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the mailboxes hold, and what is kept here. Counted by client and SHA-256 of the octets."""
+
+    held: Counter[tuple[str, str]]
+    kept: Counter[tuple[str, str]]
+    last_id: str
+
+    @property
+    def sound(self) -> bool:
+        """Whether every message is kept, once, octet for octet."""
+        return self.held == self.kept and bool(self.held)
+
+    def words(self) -> str:
+        """The verdict."""
+        held, kept = self.held.total(), self.kept.total()
+        if self.sound:
+            return (
+                f"{held} messages delivered, {kept} kept: each exactly once, octet for octet\n"
+                "(SHA-256 of each exported message compared with the mailbox)"
+            )
+        missing, too_many = (self.held - self.kept).total(), (self.kept - self.held).total()
+        return f"{held} messages delivered, {kept} kept: {missing} missing, {too_many} that were not delivered or are double"
+
+
+class Demo:
+    """One showing."""
+
+    def __init__(self, run: Run, view: View, stop: asyncio.Event) -> None:
+        self.run = run
+        self.view = view
+        self.stop = stop
+        self.record = Record()
+        self.sandbox = Sandbox(run.directory, imaps_port=run.imaps_port, authority_port=run.authority_port)
+        names = section_names(self.sandbox.accounts)
+        self.names = dict(zip(self.sandbox.accounts, names, strict=True))  # as they are shown
+        self._delivering: asyncio.Task[int] | None = None
+
+    async def play(self) -> Proof:
+        """From the first step to the proof."""
+        record = self.record
+        self.sandbox.authority.store = Witness(self.sandbox.authority.store, record)
+        async with self.sandbox:
+            self._write_configuration()
+            port, address = self.sandbox.imaps_port, self.sandbox.authority_url
+            self.view.done(SANDBOX, f"IMAP at localhost:{port}, OAuth 2.0 at {address}")
+            await self._deliver_samples()
+            self.view.doing(SERVICE, "starts")
+            async with Service(self.run.configuration, self.run.directory / "postroom.log", record.heard) as service:
+                await self._until_stopped(service)
+                self.view.footer("The service finishes what is under way and stops.")
+                if self._delivering is not None:
+                    await self._delivering
+                with suppress(Broken):  # what did not come is counted by the proof
+                    await record.until(record.complete, "the last messages", 10.0)
+                await service.stop()
+            self.view.footer("Every message is exported and compared.")
+            return await self._prove()
+
+    # --- before the service
+
+    def _write_configuration(self) -> None:
+        text = self.sandbox.configuration(self.run.directory / "data")
+        debug = r"\g<0>" + "\n# For the log of this demo: the conversation, line by line. Secrets are masked.\nenable-debug = true"
+        text = re.sub(r"(?m)^\[pop-client-.*\]$", debug, text) + _DEMO_SECTIONS
+        write_private(self.run.configuration, text.encode())
+
+    async def _deliver_samples(self) -> None:
+        """One sample of each kind, the first half to the first account and so on."""
+        now = datetime.fromtimestamp(SystemClock().now(), UTC)
+        accounts = self.sandbox.accounts
+        for number, account in enumerate(accounts):
+            made = samples(now, account)
+            for sample in made[number * len(made) // len(accounts) : (number + 1) * len(made) // len(accounts)]:
+                await self._deliver(account, sample, is_new=False)
+        names = " and ".join(self.names.values())
+        self.view.done(SAMPLES, f"{len(self.record.deliveries)} messages for {names}: attachments, other scripts, a bounce")
+
+    async def _deliver(self, account: str, sample: Sample, *, is_new: bool) -> Delivery:
+        delivery = Delivery.of(f"pop-client-{self.names[account]}", sample.octets, is_new=is_new)
+        self.record.deliveries.append(delivery)
+        self._delivering = asyncio.create_task(self.sandbox.deliver(account, sample.octets, sample.when))
+        await asyncio.shield(self._delivering)  # a delivery once begun is not left half done
+        return delivery
+
+    # --- while it runs
+
+    async def _until_stopped(self, service: Service) -> None:
+        """Show the steps and new mail until it is enough. Raises ``Broken`` when the service does not do its part."""
+        showing = asyncio.create_task(self._show(service))
+        ended = asyncio.create_task(service.ended())
+        stopped = asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait([showing, ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (showing, ended, stopped):
+                task.cancel()
+            results = await asyncio.gather(showing, ended, stopped, return_exceptions=True)
+        if isinstance(results[1], int):
+            raise service.failure(results[1])
+        if isinstance(results[0], Exception):
+            raise results[0]
+
+    async def _show(self, service: Service) -> None:
+        await self._show_steps(service)
+        await self._show_new_mail()
+
+    async def _show_steps(self, service: Service) -> None:
+        record, view, names = self.record, self.view, list(self.names.values())
+        sections = {f"pop-client-{name}": name for name in names}
+        await record.until(lambda: bool(record.started), "the service's start")
+        config, version = short(self.run.configuration), record.started["version"]
+        view.done(SERVICE, f"postroom {version} runs as process {service.pid} with {config}")
+        view.doing(TOKEN, "a refresh token is exchanged")
+        await record.until(lambda: len(record.tokens) == len(names), "the token request")
+        lifetime = min(record.tokens.values()) / 60
+        view.done(
+            TOKEN,
+            f"refresh token → access token for {' and '.join(names)}\n"
+            f"POST {self.sandbox.authority_url}/token, good for {lifetime:.0f} min",
+        )
+        view.doing(LOGIN, "XOAUTH2")
+        await record.until(lambda: sections.keys() <= record.logins.keys(), "the login")
+        took = ", ".join(f"{name} in {_span(record.logins[section])}" for section, name in sections.items())
+        view.done(LOGIN, f"AUTHENTICATE XOAUTH2 at localhost:{self.sandbox.imaps_port} → OK: {took}")
+        view.doing(CAPTURE, "messages are read")
+        await record.until(record.complete, "the capture of the samples")
+        rows = await self._list()
+        delivered = Counter((delivery.client, delivery.digest) for delivery in record.deliveries)
+        if Counter((row["client"], row["digest"]) for row in rows) != delivered:
+            raise Broken("what was captured is not what was delivered", f"Compare: {command()} messages list --json")
+        assert record.captured_at is not None
+        assert record.logged_in_at is not None
+        took = _span((record.captured_at - record.logged_in_at).total_seconds())
+        view.done(CAPTURE, f"{len(rows)} messages, {_size(record.octets)}, in {took}; each once, every SHA-256 equal")
+        view.messages(self._rows(rows))
+
+    async def _show_new_mail(self) -> None:
+        record, view, loop = self.record, self.view, asyncio.get_running_loop()
+        end = None if self.run.seconds is None else loop.time() + self.run.seconds
+        view.footer(f"New mail every {EVERY:.0f} s.   Ctrl-C ends the demo.")
+        seconds: list[float] = []
+        for account, sample in self._new_mail():
+            due = loop.time() + EVERY
+            delivery = await self._deliver(account, sample, is_new=True)
+            await record.until(lambda delivery=delivery: delivery.seconds is not None, "the capture of new mail")  # type: ignore[misc]
+            assert delivery.seconds is not None
+            seconds.append(delivery.seconds)
+            middle = _span(sorted(seconds)[len(seconds) // 2])
+            view.done(NEW_MAIL, f"announced by the server (IDLE), kept {middle} after its delivery")
+            view.messages(self._rows(await self._list()))
+            if end is not None and due > end:
+                await asyncio.sleep(end - loop.time())
+                return
+            await asyncio.sleep(due - loop.time())
+
+    def _new_mail(self) -> Iterator[tuple[str, Sample]]:
+        """New messages, for each account in turn, and not the same for all."""
+        supplies = [
+            (account, itertools.islice(later(account), number * 3, None)) for number, account in enumerate(self.sandbox.accounts)
+        ]
+        for account, supply in itertools.cycle(supplies):
+            yield account, next(supply)
+
+    async def _list(self) -> list[dict[str, Any]]:
+        """All messages as the command line lists them. What was captured this moment may not be understood yet: ask again."""
+        for _ in range(3):
+            rows = await ask(self.run.configuration, "messages", "list", "--json")
+            if all(row["from"] for row in rows):
+                break
+        return rows
+
+    def _rows(self, listed: list[dict[str, Any]]) -> list[Row]:
+        seconds = {delivery.digest: delivery.seconds for delivery in self.record.deliveries if delivery.is_new}
+        return [
+            Row(
+                f"{datetime.fromisoformat(row['received']).astimezone():%H:%M:%S}",
+                row["client"].removeprefix("pop-client-"),
+                _clean(parseaddr(row["from"])[0] or row["from"]),
+                _clean(row["subject"]) or "(no subject)",
+                _size(row["size"]),
+                _span(seconds.get(row["digest"])),
+            )
+            for row in listed
+        ]
+
+    # --- afterwards
+
+    async def _prove(self) -> Proof:
+        """Export everything and compare it with what the mailboxes hold."""
+        held: Counter[tuple[str, str]] = Counter()
+        for account, name in self.names.items():
+            for message in await self.sandbox.listing(account):
+                held[f"pop-client-{name}", hashlib.sha256(message.octets).hexdigest()] += 1
+        folder = self.run.directory / "export"
+        await ask(self.run.configuration, "messages", "export", "--all", "--output", str(folder))
+        rows = await self._list()
+        kept = Counter((row["client"], hashlib.sha256((folder / f"{row['id']}.eml").read_bytes()).hexdigest()) for row in rows)
+        return Proof(held, kept, _beginning([row["id"] for row in rows]))
+
+
+def _beginning(ids: list[str]) -> str:
+    """As much of the last id as tells it from the others."""
+    if not ids:
+        return "ID"
+    lengths = range(8, len(ids[-1]))
+    return next((ids[-1][:n] for n in lengths if sum(i.startswith(ids[-1][:n]) for i in ids) == 1), ids[-1])
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 0.001:
+        return "less than 1 ms"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _size(octets: int) -> str:
+    return f"{octets} B" if octets < 1000 else f"{octets / 1000:.1f} kB"
+
+
+def _clean(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)

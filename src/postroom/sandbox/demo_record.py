@@ -1,0 +1,146 @@
+"""What the demo saw with its own eyes: the authority's answers, the service's log, and the mail that was put in.
+
+Nothing here is assumed: a step is shown when its evidence is here. ``Record.until`` waits for evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from postroom.sandbox.tokens import AccessToken, Grant, RefreshToken, TokenStore
+
+PATIENCE = 30.0  # seconds for anything that takes a fraction of one
+
+
+class Broken(Exception):
+    """The demo cannot go on: what happened, and what to do."""
+
+    def __init__(self, text: str, remedy: str = "") -> None:
+        super().__init__(text)
+        self.remedy = remedy
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """A message put into a mailbox."""
+
+    client: str
+    digest: str  # SHA-256
+    begun: float  # monotonic, before the first octet went in
+    is_new: bool  # it came while the service ran
+    seconds: float | None = None  # until the service's log said that it is kept
+
+    @classmethod
+    def of(cls, client: str, octets: bytes, *, is_new: bool) -> Delivery:
+        """One that begins now."""
+        return cls(client, hashlib.sha256(octets).hexdigest(), time.monotonic(), is_new)
+
+
+@dataclass
+class Record:
+    """All evidence, by client section. The service's log lines come in by ``heard``."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    tokens: dict[str, float] = field(default_factory=dict)  # account: lifetime of the token it got last
+    started: dict[str, Any] = field(default_factory=dict)  # the log's line
+    asked: dict[str, datetime] = field(default_factory=dict)  # when XOAUTH2 was sent
+    logins: dict[str, float] = field(default_factory=dict)  # seconds until it was answered OK
+    logged_in_at: datetime | None = None  # the last of them
+    captured: Counter[str] = field(default_factory=Counter)
+    octets: int = 0
+    captured_at: datetime | None = None
+    stopped: bool = False
+    remark: str = ""  # the last thing the service complained of
+    trouble: Broken | None = None  # what only a person can put right
+    _tags: dict[str, str] = field(default_factory=dict)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+        """Return when the condition holds. Raises ``Broken`` when it does not come about, with what is known."""
+        try:
+            async with asyncio.timeout(patience):
+                while not condition():
+                    if self.trouble is not None:
+                        raise self.trouble
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise Broken(f"{what}: not within {patience:.0f} s", self.remark) from None
+
+    def token_issued(self, account: str, lifetime: float) -> None:
+        """The authority exchanged a refresh token of the account."""
+        self.tokens[account] = lifetime
+        self._news.set()
+
+    def heard(self, line: Mapping[str, Any]) -> None:
+        """Take in a line of the service's log."""
+        client = line.get("client", "")
+        match line["event"]:
+            case "started":
+                self.started = dict(line)
+            case "protocol":
+                self._conversation(client, line)
+            case "read":
+                self._captured(client, line)
+            case "stopped":
+                self.stopped = True
+            case "needs_person" | "config_fault" | "unforeseen":
+                what = line.get("error") or line.get("fault")
+                self.trouble = Broken(f"the service says: {client} {what}".replace("  ", " "), str(line.get("remedy", "")))
+            case _ if line["level"] in ("warning", "error"):
+                self.remark = f"The service's last complaint: {line.get('error') or line['event']}"
+        self._news.set()
+
+    def complete(self) -> bool:
+        """Whether everything put in is kept, by the service's count."""
+        return all(delivery.seconds is not None for delivery in self.deliveries)
+
+    def _conversation(self, client: str, line: Mapping[str, Any]) -> None:
+        tag, _, words = str(line["line"]).partition(" ")
+        at = datetime.fromisoformat(line["time"])
+        if line["side"] == "C" and words.startswith("AUTHENTICATE XOAUTH2"):
+            self._tags[client], self.asked[client] = tag, at
+        elif line["side"] == "S" and tag == self._tags.get(client) and words.startswith("OK"):
+            self.logins[client] = (at - self.asked[client]).total_seconds()
+            self.logged_in_at = at
+            del self._tags[client]
+
+    def _captured(self, client: str, line: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        # A mailbox is read in the order of its arrivals.
+        waiting = [delivery for delivery in self.deliveries if delivery.client == client and delivery.seconds is None]
+        for delivery in waiting[: line["captured"]]:
+            delivery.seconds = now - delivery.begun
+        self.captured[client] += line["captured"]
+        self.octets += line["octets"]
+        self.captured_at = datetime.fromisoformat(line["time"])
+
+
+class Witness(TokenStore):
+    """The authority's tokens, telling the record of every refresh."""
+
+    def __init__(self, like: TokenStore, record: Record) -> None:
+        super().__init__(like.clock, lifetime=like.lifetime, rotates=like.rotates)
+        self._record = record
+        self._refreshing: Grant | None = None
+
+    def redeem(self, text: str) -> RefreshToken | None:
+        """As the store's."""
+        found = super().redeem(text)
+        self._refreshing = found.grant if found is not None else None
+        return found
+
+    def add_access(self, text: str, grant: Grant, scope: str, lifetime: float | None = None) -> AccessToken:
+        """As the store's. A token for the grant that was just redeemed answers a refresh; others are issued by hand."""
+        token = super().add_access(text, grant, scope, lifetime)
+        if grant is self._refreshing:
+            self._refreshing = None
+            self._record.token_issued(grant.account, token.expires_at - token.issued_at)
+        return token

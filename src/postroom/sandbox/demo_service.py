@@ -1,0 +1,113 @@
+"""The real ``postroom`` as the demo runs it: the service as a child process, and commands that are asked for JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from postroom.sandbox.demo_record import Broken
+
+LINE_LIMIT = 1 << 20  # octets of a log line
+FAREWELL = 15.0  # seconds for the service to end
+
+# A session of their own keeps the terminal's Ctrl-C from the children: the demo ends them in its order.
+_POSTROOM = (sys.executable, "-m", "postroom")
+
+
+class Service:
+    """``postroom run``. Use it as ``async with``; its log goes to a file and, line by line, to ``heard``."""
+
+    def __init__(self, configuration: Path, log: Path, heard: Callable[[Mapping[str, Any]], None]) -> None:
+        self._configuration = configuration
+        self._log = log
+        self._heard = heard
+        self._process: Process | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._strange: deque[str] = deque(maxlen=5)  # lines that are no JSON: Python's or the command line's own
+
+    async def __aenter__(self) -> Service:
+        self._process = await asyncio.create_subprocess_exec(
+            *_POSTROOM,
+            "--config",
+            str(self._configuration),
+            "run",
+            stdin=DEVNULL,
+            stdout=PIPE,
+            stderr=STDOUT,
+            limit=LINE_LIMIT,
+            start_new_session=True,
+        )
+        self._following = asyncio.create_task(self._follow())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+        await self.ended()
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def ended(self) -> int:
+        """Return the exit status when the process is gone and its log is read to the end."""
+        assert self._process is not None
+        assert self._following is not None
+        await asyncio.shield(self._following)
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ask the service to end, and see that it does. Raises ``Broken`` where it does not or ends badly."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(FAREWELL):
+                status = await self.ended()
+        except TimeoutError:
+            raise Broken(f"the service did not end within {FAREWELL:.0f} s after SIGTERM") from None
+        if status:
+            raise self.failure(status)
+
+    def failure(self, status: int) -> Broken:
+        """What to say of a service that ended by itself, or badly."""
+        words = "\n  ".join(line for line in self._strange if line)
+        return Broken(f"the service ended with status {status}", words or f"The reason stands in {self._log}.")
+
+    async def _follow(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        with self._log.open("wb") as file:
+            async for line in self._process.stdout:
+                file.write(line)
+                file.flush()
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    self._strange.append(line.decode("utf-8", "replace").rstrip())
+                    continue
+                self._heard(record)
+
+
+async def ask(configuration: Path, *arguments: str) -> list[dict[str, Any]]:
+    """Run a command to its end and return the JSON objects that it printed. Raises ``Broken`` when it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *_POSTROOM, "--config", str(configuration), *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True
+    )
+    output, complaint = await process.communicate()
+    if process.returncode:
+        raise Broken(
+            f"postroom {' '.join(arguments)} ended with status {process.returncode}", complaint.decode("utf-8", "replace").strip()
+        )
+    return [json.loads(line) for line in output.splitlines()]
