@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+
 from postroom import errors, events
 from postroom.app.cli import cli
 from postroom.model import WORK_MOVES, Health

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from postroom.engine.read import Progress
 from postroom.engine.supervise import Result, Supervisor
 from postroom.engine.watch import Surroundings
 from postroom.engine.work import Worker
-from postroom.settings import Severity
+from postroom.settings import Fault, Severity
 
 T = TypeVar("T")
 AT_ONCE = 16  # mailboxes read at the same time by run --once
@@ -57,8 +57,9 @@ class Service:
     def reload(self) -> None:
         """Read the file again; clients whose settings changed begin their next cycle with the new ones."""
         live = self.core.live
+        known = live.configuration.faults
         changes = live.reload()
-        report_faults(live, self.log)
+        report_faults(live, self.log, known)
         if changes.added or changes.removed or changes.changed:
             self.log.event(
                 events.CONFIG_CHANGED,
@@ -69,9 +70,11 @@ class Service:
         self.supervisor.changed([*changes.added, *changes.removed, *changes.changed])
 
 
-def report_faults(live: Live, log: Log) -> None:
-    """Every fault and warning of the configuration, each once."""
+def report_faults(live: Live, log: Log, known: Collection[Fault] = ()) -> None:
+    """Every fault and warning of the configuration that is not known yet."""
     for fault in live.configuration.faults:
+        if fault in known:
+            continue
         if fault.severity is Severity.FAULT:
             log.event(events.CONFIG_FAULT, fault=str(fault))
         else:

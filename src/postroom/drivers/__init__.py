@@ -104,4 +104,6 @@ def token_request(mailbox: Mailbox, authority: Authority) -> TokenRequest:
         scope=client.scope or authority.scope,
         ca_file=authority.ca_file,
         margin=client.token_expiry_margin_time,
+        issuer=authority.issuer,
+        consent=authority.authorization_endpoint,
     )

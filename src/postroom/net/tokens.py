@@ -59,6 +59,13 @@ class TokenRequest:
     scope: str | None
     ca_file: Path | None
     margin: float  # seconds before its end that a token is renewed
+    issuer: str | None = None  # the authority's own name for itself
+    consent: str | None = None  # where a person consents
+
+    @property
+    def authority(self) -> str:
+        """How errors name the authority."""
+        return self.issuer or self.token_endpoint
 
 
 class Keeper(Protocol):
@@ -147,12 +154,15 @@ class Tokens:
         try:
             token = oauth.read_answer(answer.status, _masked(answer.body, form), answer.retry_after)
         except TokenRefused as error:
-            words = f"{request.token_endpoint}: {error.detail}"
-            refusal = Refusal(error.error, words, error.remedy, self._asked_with(request), self._clock.now())
+            words = f"{request.authority}: {error.detail}"
+            remedy = error.remedy
+            if error.error == "invalid_grant" and request.consent:
+                remedy += f" Consent begins at {request.consent}"
+            refusal = Refusal(error.error, words, remedy, self._asked_with(request), self._clock.now())
             await self._keeper.save_refusal(grant.id, refusal)
-            raise TokenRefused(words, error=error.error, description=error.description, remedy=error.remedy) from None
+            raise TokenRefused(words, error=error.error, description=error.description, remedy=remedy) from None
         except PostroomError as error:
-            error.detail = f"{request.token_endpoint}: {error.detail}"
+            error.detail = f"{request.authority}: {error.detail}"
             raise
         return await self._keeper.save_answer(
             key, grant, self._asked_with(request), token.access_token, token.expires_in, token.refresh_token

@@ -90,16 +90,6 @@ class PopClient:
         ours="It must be written.",
         sentence="The user's name at the server, with OAuth too. For a shared mailbox it is the shared one's address.",
     )
-    oauth_user: str | None = option(
-        "oauth-user",
-        values.text,
-        default_words="The value of `mailbox`",
-        valid="a login name",
-        effect=Effect.NEXT_CYCLE,
-        ours=_WHOLE,
-        oauth=True,
-        sentence="The account whose token opens the mailbox, where that is another's.",
-    )
     password: Secret | None = option(
         "password",
         values.secret,
@@ -349,7 +339,7 @@ class AuthoritySection:
         valid="an https:// address; http:// on this machine only",
         effect=Effect.AS_ITS_CLIENT,
         ours=_WHOLE,
-        sentence="The authority's own name for itself, shown in messages.",
+        sentence="The authority's own name for itself; errors name it by this.",
     )
     authorization_endpoint: str | None = option(
         "authorization_endpoint",
@@ -357,7 +347,7 @@ class AuthoritySection:
         valid="an https:// address; http:// on this machine only",
         effect=Effect.AS_ITS_CLIENT,
         ours=_WHOLE,
-        sentence="Where a person consents; shown when a new refresh token is needed.",
+        sentence="Where a person consents; named by the remedy when a new refresh token is needed.",
     )
     tls_ca_file: Path | None = option(
         "tls-ca-file",
@@ -483,6 +473,7 @@ DEFAULTS = "defaults-pop-client"
 OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
     POP_CLIENT.name: (
         "address",
+        "oauth-user",
         "maximum-msg-size",
         "big-messages",
         "first-read",

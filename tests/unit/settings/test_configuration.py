@@ -414,7 +414,7 @@ def test_a_forgotten_mechanism_is_a_warning_with_the_line_to_add() -> None:
 
 def test_without_oauth_its_options_are_ignored() -> None:
     ignored = "client-id = a b\nsecret = no such\ngrant-type = password\nscope = x\ntoken-expiry-margin-time = soon\n"
-    configuration = parse(BASIC + ignored + "tenant-authority = nowhere\ndirectory-id = x\noauth-user = y\n")
+    configuration = parse(BASIC + ignored + "tenant-authority = nowhere\ndirectory-id = x\n")
     assert faults(configuration) == []
     assert [fault.option for fault in warnings(configuration)] == [
         "client-id",

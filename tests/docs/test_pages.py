@@ -1,0 +1,48 @@
+"""The generated pages are current, and what the README shows is true."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.pages import PAGES, ROOT
+from postroom.drivers.provider import Providers
+from postroom.settings import Severity, parse_configuration
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_generated_page_is_current(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text("utf-8") == PAGES[name](), "run make docs"
+
+
+def test_the_readme_names_the_two_commands_first() -> None:
+    assert README.index("make demo") < README.index("make test") < README.index("## Connecting a mailbox")
+
+
+def test_the_sections_of_the_readme_are_read_without_a_fault(tmp_path: Path) -> None:
+    for name in ("client_secret.txt", "support-refresh-token.txt", "orders-refresh-token.txt"):
+        (tmp_path / name).write_text("x-1234567890")
+    text = "\n".join(re.findall(r"```ini\n(.*?)```", README, re.DOTALL))
+    configuration = parse_configuration(text, tmp_path / "postroom.ini", {}, Providers())
+    assert [str(fault) for fault in configuration.faults if fault.severity is Severity.FAULT] == []
+    assert list(configuration.clients) == ["pop-client-support", "pop-client-orders"]
+
+
+def test_every_link_of_the_pages_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_unit_file_of_the_guide_is_well_formed() -> None:
+    guide = (ROOT / "docs" / "guides" / "operating.md").read_text("utf-8")
+    (unit,) = re.findall(r"```ini\n(.*?)```", guide, re.DOTALL)
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(unit)
+    assert parser["Service"]["ExecStart"].endswith("run")
