@@ -6,35 +6,19 @@ Exit status: 0 all is well; 1 something failed or needs a person; 2 the command 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from postroom import __version__
+from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_end
 
 if TYPE_CHECKING:
     from postroom.app.config import Live
-
-FAILED, UNUSABLE, ELSEWHERE = 1, 2, 3
-
-
-class Failure(click.ClickException):
-    """An error for people: what, and what to do."""
-
-    def __init__(self, message: str, remedy: str = "", status: int = FAILED) -> None:
-        super().__init__(message)
-        self.remedy = remedy
-        self.exit_code = status  # type: ignore[misc]  # click reads it from the instance
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"{click.style('postroom:', fg='red')} {self.message}", err=True)
-        if self.remedy:
-            click.echo(f"  {self.remedy}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -91,24 +75,6 @@ def chosen(live: Live, names: Iterable[str]) -> list[str]:
         return [live.find_client(name) for name in names] or list(live.configuration.sections)
     except ConfigError as error:
         raise Failure(error.detail, status=UNUSABLE) from None
-
-
-def run_to_end(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run an operation; its errors end the command with their remedy."""
-    from postroom.app.serve import run_loop
-    from postroom.errors import LeaseHeld, PostroomError
-
-    try:
-        return run_loop(main())
-    except PostroomError as error:
-        raise Failure(str(error), error.remedy, ELSEWHERE if isinstance(error, LeaseHeld) else FAILED) from None
-    except KeyboardInterrupt:
-        raise Failure("interrupted", status=130) from None
-
-
-def print_json(value: object) -> None:
-    """One object on a line."""
-    click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
 @cli.command()

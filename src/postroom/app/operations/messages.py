@@ -58,7 +58,7 @@ def as_dict(row: MessageRow) -> dict[str, object]:
 
 async def list_messages(live: Live, section: str | None, *, as_json: bool, limit: int | None) -> None:
     """Print messages: for programs all of them in the order of capture, for people the newest."""
-    from postroom.app.cli import print_json
+    from postroom.app.terminal import print_json
 
     async with _store(live) as store:
         if as_json:
@@ -77,7 +77,7 @@ async def list_messages(live: Live, section: str | None, *, as_json: bool, limit
 
 async def show_message(live: Live, public_id: str, *, as_json: bool) -> None:
     """Print one message's facts and its header."""
-    from postroom.app.cli import print_json
+    from postroom.app.terminal import print_json
 
     async with _store(live) as store:
         row, reference = await _one(store, public_id)

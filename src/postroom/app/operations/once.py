@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from postroom.app.cli import ELSEWHERE, FAILED, print_json, run_to_end
 from postroom.app.config import Live
 from postroom.app.observing import Quiet
 from postroom.app.serve import run_once, silent
+from postroom.app.terminal import ELSEWHERE, FAILED, print_json, run_to_end
 from postroom.clock import SystemClock
 from postroom.engine.read import Progress
 from postroom.engine.supervise import Result

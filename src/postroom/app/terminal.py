@@ -1,0 +1,43 @@
+"""What every command of the command line says alike: exit statuses, failures with their remedy, JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+
+FAILED, UNUSABLE, ELSEWHERE = 1, 2, 3
+
+
+class Failure(click.ClickException):
+    """An error for people: what, and what to do."""
+
+    def __init__(self, message: str, remedy: str = "", status: int = FAILED) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+        self.exit_code = status  # type: ignore[misc]  # click reads it from the instance
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"{click.style('postroom:', fg='red')} {self.message}", err=True)
+        if self.remedy:
+            click.echo(f"  {self.remedy}", err=True)
+
+
+def run_to_end(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run an operation; its errors end the command with their remedy."""
+    from postroom.app.serve import run_loop
+    from postroom.errors import LeaseHeld, PostroomError
+
+    try:
+        return run_loop(main())
+    except PostroomError as error:
+        raise Failure(str(error), error.remedy, ELSEWHERE if isinstance(error, LeaseHeld) else FAILED) from None
+    except KeyboardInterrupt:
+        raise Failure("interrupted", status=130) from None
+
+
+def print_json(value: object) -> None:
+    """One object on a line."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
