@@ -82,13 +82,20 @@ class ImapReader:
     def __init__(self, session: ImapSession, kit: Kit) -> None:
         self._session = session
         self._kit = kit
-        self._first: str | None = None  # the folder to idle on
+        self._first: str | None = None  # the folder to idle on …
+        self._known: State | None = None  # … and how far it was listed last
         self._listed: dict[str, Listed] = {}  # listed in this conversation since the folder was opened
 
     # --- listing
 
     async def changes(self, folder: str, since: str | None, limit: int) -> Changes:
         self._first = self._first or folder
+        changes = await self._changes(folder, since, limit)
+        if folder == self._first and changes.new_state:
+            self._known = State.read(changes.new_state)
+        return changes
+
+    async def _changes(self, folder: str, since: str | None, limit: int) -> Changes:
         state = None if since is None else State.read(since)
         selected = await self._look(folder, state)
         if selected is None:  # STATUS says that nothing changed
@@ -239,7 +246,12 @@ class ImapReader:
         if self._first is None or "IDLE" not in self._session.capabilities:
             await self._kit.clock.sleep(seconds)
             return
+        before = self._session.selected
         selected = await self._open(self._first)
+        if selected is not before and self._known is not None:  # opened anew after other folders: has anything come meanwhile?
+            here = (self._known.validity, self._known.newest + 1)
+            # A server that keeps UIDNEXT to itself does not tell; the cycle behind the wait will.
+            selected.touched = (selected.validity, selected.next or here[1]) != here
         if not selected.touched:
             await self._idle(selected, min(seconds, IDLE_LONGEST))
 
@@ -255,7 +267,8 @@ class ImapReader:
         session = self._session
         session.fragments.shrink()
         tag = await session.send(b"IDLE")
-        if not await self._idling(tag):
+        if not await self._idling(tag):  # announced and refused: the cycle's pause is the poll
+            await self._kit.clock.sleep(seconds)
             return
         end = self._kit.clock.monotonic() + seconds
         while not selected.touched and (left := end - self._kit.clock.monotonic()) > 0:
@@ -265,6 +278,7 @@ class ImapReader:
         await session.finish(tag)
 
     async def _idling(self, tag: str) -> bool:
+        """True once the server idles with us, False when it refuses."""
         while True:
             response = await self._session.response()
             if isinstance(response, types.Continuation):

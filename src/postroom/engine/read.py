@@ -76,6 +76,7 @@ class FolderCycle:
     tally: Tally = field(default_factory=Tally)
     _batch: list[Captured] = field(default_factory=list)
     _octets: int = 0
+    _waiting: int = 0  # troubles that are not due yet
     _flight: deque[asyncio.Task[Outcome]] = field(default_factory=deque)
 
     async def run(self) -> Tally:
@@ -106,7 +107,9 @@ class FolderCycle:
     async def _wanted(self, changes: Changes) -> tuple[list[Listed], dict[str, Trouble]]:
         """What is to be fetched: listed and unknown, and the troubles that are due."""
         now = self.clock.now()
-        due = {t.listed.identifier: t for t in await self.store.troubles(self.lease) if t.not_before <= now}
+        troubles = await self.store.troubles(self.lease)
+        due = {t.listed.identifier: t for t in troubles if t.not_before <= now}
+        self._waiting = len(troubles) - len(due)
         wanted = [trouble.listed for trouble in due.values()]
         if changes.created:
             unknown = await self.store.unknown(self.lease, [listed.identifier for listed in changes.created])
@@ -216,7 +219,9 @@ class FolderCycle:
     # --- 4 remember
 
     async def _remember(self, changes: Changes) -> None:
-        vanished = await self.store.advance(self.lease, changes.new_state, read_whole=not changes.more)
+        # A message in trouble may be one of a former epoch: nothing has vanished before it is had.
+        whole = not (changes.more or self._waiting or self.tally.troubles)
+        vanished = await self.store.advance(self.lease, changes.new_state, read_whole=whole)
         if vanished:
             self._event(events.REBORN, vanished=vanished)
         committed = tuple(await self.reader.commit())

@@ -67,6 +67,7 @@ class Watch:
 
     async def _converse(self, mailbox: Mailbox) -> None:
         """Cycles over one conversation, until the settings change."""
+        self._healthy = False  # proved anew by each conversation: one that ends before its first cycle has failed
         async with self._leased(mailbox) as leases, open_reader(mailbox, self.around.kit) as reader:
             self.around.observer.event(
                 events.CONNECTED, client=self.section, server=mailbox.client.server or mailbox.client.mailbox
