@@ -250,10 +250,11 @@ class ImapReader:
         selected = await self._open(self._first)
         if selected is not before and self._known is not None:  # opened anew after other folders: has anything come meanwhile?
             here = (self._known.validity, self._known.newest + 1)
-            # A server that keeps UIDNEXT to itself does not tell; the cycle behind the wait will.
             selected.touched = (selected.validity, selected.next or here[1]) != here
         if not selected.touched:
             await self._idle(selected, min(seconds, IDLE_LONGEST))
+            if selected is not before and selected.next is None:
+                selected.touched = True  # a server that keeps UIDNEXT to itself did not tell: the next cycle looks
 
     async def _open(self, folder: str) -> Selected:
         selected = self._session.selected

@@ -16,9 +16,15 @@ from datetime import datetime
 from pathlib import Path
 
 from postroom.clock import Clock
-from postroom.sandbox import certificates, configuration
-from postroom.sandbox.authority import MAIL_SCOPE, Authority
-from postroom.sandbox.imap import Held, ImapServer
+
+try:
+    from postroom.sandbox import certificates, configuration
+    from postroom.sandbox.authority import MAIL_SCOPE, Authority
+    from postroom.sandbox.imap import Held, ImapServer
+except ModuleNotFoundError as missing:
+    # In this package's name: python -m then says it in one line, without a trace.
+    words = f"{missing.name} is missing, which the sandbox needs: pip install 'postroom[sandbox]'"
+    raise ModuleNotFoundError(words, name=__name__) from None
 
 __all__ = ["MAIL_SCOPE", "Authority", "Held", "ImapServer", "Sandbox"]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from postroom import events
 from postroom.sandbox.tokens import AccessToken, Grant, RefreshToken, TokenStore
 
 PATIENCE = 30.0  # seconds for anything that takes a fraction of one
@@ -56,10 +57,11 @@ class Record:
     captured: Counter[str] = field(default_factory=Counter)
     octets: int = 0
     captured_at: datetime | None = None
-    stopped: bool = False
+    announced: Counter[str] = field(default_factory=Counter)  # how often the server told of mail while the service idled
     remark: str = ""  # the last thing the service complained of
     trouble: Broken | None = None  # what only a person can put right
-    _tags: dict[str, str] = field(default_factory=dict)
+    _tags: dict[str, str] = field(default_factory=dict)  # of the logins under way
+    _idling: set[str] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
@@ -83,15 +85,13 @@ class Record:
         """Take in a line of the service's log."""
         client = line.get("client", "")
         match line["event"]:
-            case "started":
+            case events.STARTED.name:
                 self.started = dict(line)
-            case "protocol":
+            case events.PROTOCOL.name:
                 self._conversation(client, line)
-            case "read":
+            case events.READ.name:
                 self._captured(client, line)
-            case "stopped":
-                self.stopped = True
-            case "needs_person" | "config_fault" | "unforeseen":
+            case events.NEEDS_PERSON.name | events.CONFIG_FAULT.name | events.UNFORESEEN.name:
                 what = line.get("error") or line.get("fault")
                 self.trouble = Broken(f"the service says: {client} {what}".replace("  ", " "), str(line.get("remedy", "")))
             case _ if line["level"] in ("warning", "error"):
@@ -111,6 +111,10 @@ class Record:
             self.logins[client] = (at - self.asked[client]).total_seconds()
             self.logged_in_at = at
             del self._tags[client]
+        elif line["side"] == "C":
+            (self._idling.add if words == "IDLE" else self._idling.discard)(client)
+        elif client in self._idling and tag == "*" and words.endswith(" EXISTS"):
+            self.announced[client] += 1
 
     def _captured(self, client: str, line: Mapping[str, Any]) -> None:
         now = time.monotonic()

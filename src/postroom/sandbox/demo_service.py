@@ -105,7 +105,13 @@ async def ask(configuration: Path, *arguments: str) -> list[dict[str, Any]]:
     process = await asyncio.create_subprocess_exec(
         *_POSTROOM, "--config", str(configuration), *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True
     )
-    output, complaint = await process.communicate()
+    try:
+        output, complaint = await process.communicate()
+    except asyncio.CancelledError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
     if process.returncode:
         raise Broken(
             f"postroom {' '.join(arguments)} ended with status {process.returncode}", complaint.decode("utf-8", "replace").strip()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
+from unicodedata import bidirectional
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.constrain import Constrain
@@ -121,12 +122,12 @@ class Screen:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         options = options.update(width=min(options.max_width, WIDEST))
         top = Group(self._title(), Rule(style="bright_black"), self._steps())
-        used = len(console.render_lines(top, options)) + 5  # an empty line, the table's head and line, the footer, the cursor
+        used = len(console.render_lines(top, options)) + 5  # two empty lines, the table's head, the footer, the cursor
         parts: list[RenderableType] = [top]
         if self._rows:
             parts += ["", self._table(max(options.size.height - used, 3))]
         if self._footer:
-            parts.append(Text(self._footer, "dim", justify="center"))
+            parts += ["", Text(self._footer, "dim")]
         yield Constrain(Group(*parts), options.max_width)
 
     def _set(self, step: int, mark: tuple[str, str], words: str) -> None:
@@ -164,7 +165,9 @@ class Screen:
         newest = list(reversed(self._rows[-height:]))
         for number, row in enumerate(newest):
             fresh = "bold" if row.after and number == 0 else ""
-            cells = (row.time, row.client, row.sender, row.subject, row.size, row.after)
+            # Where a terminal writes from right to left, the columns beside such a text stay in their places.
+            mark = "\N{LEFT-TO-RIGHT MARK}" if _has_right_to_left(row.sender + row.subject) else ""
+            cells = (row.time, row.client, row.sender, mark + row.subject, mark + row.size, row.after)
             table.add_row(*(Text(cell) for cell in cells), style=fresh)
         return table
 
@@ -195,6 +198,10 @@ def _no_echo() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _has_right_to_left(text: str) -> bool:
+    return any(bidirectional(character) in ("R", "AL") for character in text)
 
 
 def _cut(text: str, width: int) -> str:

@@ -24,12 +24,12 @@ password = CLIENT-SECRET
 """The sections that read a mailbox at Google."""
 
 _LOOK = """\
-Look around. This works with the service stopped, too:
+Look around; the service need not run for it:
   {command} messages list
   {command} messages show {message_id}
   {command} status
-  {log}   what the service did and said to the server, secrets masked
-  {export}   every message as it was captured
+  {log}   the service's log, with the IMAP conversation
+  {export}   every message, octet for octet
 """
 
 _NEXT = """\
@@ -73,7 +73,7 @@ def closing(directory: Path, message_id: str) -> Text:
     sections = "".join(f"  {line}\n" if line else "\n" for line in GMAIL.splitlines())
     text += "\n" + _NEXT.format(sections=sections.rstrip("\n"), postroom=command())
     shown = Text(text)
-    shown.highlight_regex(r"(?m)^(Look around|Your own Gmail mailbox next)\.", "bold")
+    shown.highlight_regex(r"(?m)^(Look around|Your own Gmail mailbox next)", "bold")
     shown.highlight_regex(r"(?m)^  .*postroom.*(list|show .*|status|check)$", "cyan")
     shown.highlight_regex(r"YOU|\b(CLIENT-ID|CLIENT-SECRET|REFRESH-TOKEN)\b", "yellow")
     shown.highlight_regex(r"https://\S+", "cyan")
