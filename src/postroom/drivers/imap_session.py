@@ -251,6 +251,8 @@ class ImapSession:
         response = parse(parts)
         if self.trace is not None:
             self.trace("S", b" {...} ".join(part for part in parts[::2]) if len(parts) > 1 else parts[0])
+        if isinstance(response, types.Fetch):
+            return response
         if isinstance(response, types.StatusResponse):
             self._note_status(response)
         elif isinstance(response, types.Capability):

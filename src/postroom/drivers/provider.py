@@ -8,9 +8,7 @@ asked; under the name of a built-in authority it stands in for that one's endpoi
 from __future__ import annotations
 
 import functools
-import importlib.resources
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,9 +182,10 @@ class Providers:
 
     @functools.cached_property
     def _known(self) -> Mapping[str, Provider]:
-        folder = importlib.resources.files("postroom.drivers") / "providers"
-        files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
-        return {file.name[:-5]: _provider(file.name[:-5], tomllib.loads(file.read_text("utf-8"))) for file in files}
+        import tomllib
+
+        files = sorted((Path(__file__).parent / "providers").glob("*.toml"))
+        return {file.stem: _provider(file.stem, tomllib.loads(file.read_text("utf-8"))) for file in files}
 
 
 def _provider(name: str, facts: dict[str, Any]) -> Provider:

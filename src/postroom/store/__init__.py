@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -257,10 +256,6 @@ class Store:
     async def troubles_of(self) -> list[tuple[str, str, Trouble]]:
         """Every trouble with its login and folder, for status."""
         return await self._db.run(reading.all_troubles, writes=False)
-
-    def room(self) -> int:
-        """Octets free on the disk."""
-        return shutil.disk_usage(self._directory).free
 
     # --- within
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import importlib.resources
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -172,9 +171,7 @@ def _version(connection: apsw.Connection) -> int:
 
 
 def _scripts() -> list[str]:
-    folder = importlib.resources.files("postroom.store") / "migrations"
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return [(folder / name).read_text("utf-8") for name in names]
+    return [path.read_text("utf-8") for path in sorted((Path(__file__).parent / "migrations").glob("*.sql"))]
 
 
 def _in_transaction(connection: apsw.Connection, jobs: list[Job[T]]) -> list[T]:
