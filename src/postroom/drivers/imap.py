@@ -1,7 +1,7 @@
 """Read a mailbox over IMAP.
 
 The state of a folder keeps two marks: all from ``oldest`` to ``newest`` (UIDs) is accounted for. New mail comes first, above
-``newest``; then what is still to be read below ``oldest``, the newest first. An unchanged folder costs its SELECT.
+``newest``; then what is still to be read below ``oldest``, the newest first. An unchanged folder costs SELECT and a look at one message.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class ImapReader:
             return None
         self._listed.clear()
         selected = await session.select(folder)
-        if state is not None and _same(state, selected.validity, selected.next, selected.modseq):
-            selected.touched = False
+        if state is not None and not state.evidence and _same(state, selected.validity, selected.next, selected.modseq):
+            selected.touched = False  # else the marked message is looked at: a restored server may have counted as far again
         return selected
 
     async def _unchanged(self, folder: str, state: State) -> bool:
@@ -308,7 +308,7 @@ def _check_mark(state: State, rows: Sequence[_Row]) -> None:
 
 
 def _same(state: State, validity: int | None, next_: int | None, modseq: int | None) -> bool:
-    """True when nothing can have changed. Without a MODSEQ the marked message is looked at instead."""
+    """True when nothing can have changed, as long as the server was not restored."""
     return (validity, next_, modseq) == (state.validity, state.next, state.modseq) and next_ == state.newest + 1
 
 

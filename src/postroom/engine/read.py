@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from postroom import events
@@ -76,56 +76,60 @@ class FolderCycle:
     tally: Tally = field(default_factory=Tally)
     _batch: list[Captured] = field(default_factory=list)
     _octets: int = 0
+    _troubles: dict[str, Trouble] = field(default_factory=dict)  # due in this cycle, by identifier
     _waiting: int = 0  # troubles that are not due yet
     _flight: deque[asyncio.Task[Outcome]] = field(default_factory=deque)
 
     async def run(self) -> Tally:
         """Carry out the four steps. Raises what reader and store raise; what was captured before stays captured."""
-        changes = await self._list()
-        wanted, troubles = await self._wanted(changes)
+        changes, wanted = await self._list()
         if wanted:
-            await self._capture(wanted, troubles)
+            await self._capture(wanted)
         await self._settle()
         await self._remember(changes)
         return self.tally
 
     # --- 1 list
 
-    async def _list(self) -> Changes:
+    async def _list(self) -> tuple[Changes, list[Listed]]:
+        """What changed, and what is to be fetched: listed and unknown, and the troubles that are due."""
         limit = min(self.client.maximum_msg_number or CYCLE, CYCLE)
         position = await self.store.position(self.lease)
         changes = await self.reader.changes(self.folder, position.state, limit)
+        new, foreign = await self._unknown(changes)
+        if foreign and not changes.reset:
+            reason = f"{foreign[0].identifier} is another message now: the server was restored from a backup"
+            changes = replace(changes, reset=reason)
         if changes.reset:
             self._event(events.RESET, reason=changes.reset)
             await self.store.rebirth(self.lease)
             changes = await self.reader.changes(self.folder, None, limit)
             if changes.reset:
                 raise LocalProtocolError(f"{self.folder}: a listing from nothing cannot be a reset")
+            new, _ = await self._unknown(changes)
         self.tally.more = changes.more
-        return changes
+        return changes, await self._due() + new
 
-    async def _wanted(self, changes: Changes) -> tuple[list[Listed], dict[str, Trouble]]:
-        """What is to be fetched: listed and unknown, and the troubles that are due."""
+    async def _unknown(self, changes: Changes) -> tuple[list[Listed], list[Listed]]:
+        return await self.store.unknown(self.lease, changes.created) if changes.created else ([], [])
+
+    async def _due(self) -> list[Listed]:
         now = self.clock.now()
         troubles = await self.store.troubles(self.lease)
-        due = {t.listed.identifier: t for t in troubles if t.not_before <= now}
-        self._waiting = len(troubles) - len(due)
-        wanted = [trouble.listed for trouble in due.values()]
-        if changes.created:
-            unknown = await self.store.unknown(self.lease, [listed.identifier for listed in changes.created])
-            wanted += [listed for listed in changes.created if listed.identifier in unknown]
-        return wanted, due
+        self._troubles = {trouble.listed.identifier: trouble for trouble in troubles if trouble.not_before <= now}
+        self._waiting = len(troubles) - len(self._troubles)
+        return [trouble.listed for trouble in self._troubles.values()]
 
     # --- 2 capture
 
-    async def _capture(self, wanted: list[Listed], troubles: dict[str, Trouble]) -> None:
+    async def _capture(self, wanted: list[Listed]) -> None:
         by_identifier = {listed.identifier: listed for listed in wanted}
         try:
             async for item in self.reader.fetch(self.folder, wanted):
                 if isinstance(item, Fetched):
                     await self._take(item)
                 else:
-                    await self._not_had(item, by_identifier[item.identifier], troubles.get(item.identifier))
+                    await self._not_had(item, by_identifier[item.identifier], self._troubles.get(item.identifier))
         finally:
             # Also when the connection was lost: what came whole is kept, so that each attempt gets further.
             await self._flush()

@@ -107,9 +107,9 @@ class Store:
 
     # --- receipts
 
-    async def unknown(self, lease: Lease, identifiers: Sequence[str]) -> set[str]:
-        """Which of these have neither receipt nor trouble."""
-        return await self._db.run(lambda db: capture.unknown(db, lease, identifiers), writes=False)
+    async def unknown(self, lease: Lease, listed: Sequence[Listed]) -> tuple[list[Listed], list[Listed]]:
+        """Which of these have neither receipt nor trouble; and which have the receipt of another message."""
+        return await self._db.run(lambda db: capture.unknown(db, lease, listed), writes=False)
 
     async def capture(self, lease: Lease, client: str, batch: Sequence[Captured]) -> Outcome:
         """Keep a batch: when this returns, octets, receipts, messages and work are durable, each once.

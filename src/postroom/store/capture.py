@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import apsw
 
@@ -37,9 +38,12 @@ _ADVANCE = "UPDATE folders SET state = ? WHERE source = ? AND folder = ?"
 
 # value ->> 0 is the identifier; an array's elements are read by their places, in the order that _rows writes them.
 _UNKNOWN = """
-SELECT value FROM json_each(?4)
+SELECT key FROM json_each(?4)
 WHERE NOT EXISTS (SELECT 1 FROM receipts WHERE source = ?1 AND folder = ?2 AND epoch = ?3 AND identifier = value)
   AND NOT EXISTS (SELECT 1 FROM troubles WHERE source = ?1 AND folder = ?2 AND epoch = ?3 AND identifier = value)"""
+_RECEIVED = """
+SELECT key, r.size, r.internal_date FROM json_each(?4) CROSS JOIN receipts r
+  ON r.source = ?1 AND r.folder = ?2 AND r.epoch = ?3 AND r.identifier = value"""
 
 _RECEIPTS = """
 INSERT INTO receipts (source, folder, epoch, identifier, digest, size, internal_date, email_id, disposition, captured_at)
@@ -171,10 +175,16 @@ def rebirth(db: apsw.Connection, lease: Lease) -> int:
     return int(db.execute(_REBIRTH, (lease.source, lease.folder)).get)
 
 
-def unknown(db: apsw.Connection, lease: Lease, identifiers: Sequence[str]) -> set[str]:
-    """Which of these have neither receipt nor trouble."""
+def unknown(db: apsw.Connection, lease: Lease, listed: Sequence[Listed]) -> tuple[list[Listed], list[Listed]]:
+    """Which of these have neither receipt nor trouble; and which have the receipt of another message (other size or date)."""
     fenced = Fenced(db, lease)
-    return {str(row[0]) for row in db.execute(_UNKNOWN, (*fenced.key, json.dumps(list(identifiers))))}
+    identifiers = json.dumps([message.identifier for message in listed])
+    new: Any = db.execute(_UNKNOWN, (*fenced.key, identifiers)).fetchall()
+    if len(new) == len(listed):
+        return list(listed), []
+    received: Any = db.execute(_RECEIVED, (*fenced.key, identifiers))
+    foreign = [listed[k] for k, size, date in received if (size, date) != (listed[k].size, listed[k].internal_date)]
+    return [listed[key] for (key,) in new], foreign
 
 
 def capture(db: apsw.Connection, lease: Lease, client: str, batch: Sequence[Captured], ids: Sequence[str], now: float) -> Outcome:

@@ -171,7 +171,7 @@ class Fragments:
 
     def _literal_begins(self, line: bytes, literal: re.Match[bytes]) -> LiteralBegin | None:
         self._parts.append(line[: literal.start()])
-        self._gathered(literal.start())
+        self._gathered(len(line))  # with the announcement: empty literals add up too
         size = int(literal[1])
         if size <= self._inline:
             self._pending = size
