@@ -47,6 +47,7 @@ class Changes:
     reset: str = ""  # why identities are not comparable with what we had; empty when they are
     complete: bool = False  # what is not named here is gone
     total: int | None = None  # messages in the folder, for progress
+    began: str = ""  # the state before anything was listed, when there was none: kept before anything is captured
 
 
 class Fetched(NamedTuple):

@@ -1,7 +1,8 @@
 """Read a mailbox over IMAP.
 
 The state of a folder keeps two marks: all from ``oldest`` to ``newest`` (UIDs) is accounted for. New mail comes first, above
-``newest``; then what is still to be read below ``oldest``, the newest first. An unchanged folder costs SELECT and a look at one message.
+``newest``; then what is still to be read below ``oldest``, the newest first. An unchanged folder costs SELECT and a look at
+one message.
 """
 
 from __future__ import annotations
@@ -100,13 +101,15 @@ class ImapReader:
         selected = await self._look(folder, state)
         if selected is None:  # STATUS says that nothing changed
             return Changes((), since or "", complete=False)
+        began = ""
         if state is None:
             state = self._beginning(selected, await self._next(selected))
+            began = state.text()
         elif reason := _reset_reason(state, selected):
             return Changes((), "", reset=reason)
         if not selected.touched and state.whole:
             return Changes((), state.text())
-        return await self._list(selected, state, limit)
+        return replace(await self._list(selected, state, limit), began=began)
 
     async def _look(self, folder: str, state: State | None) -> Selected | None:
         """Open the folder, or learn what is new in the open one. None: unchanged, and not opened."""

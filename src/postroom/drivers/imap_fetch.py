@@ -87,8 +87,7 @@ class Fetching:
         if uid is None or owner is None:
             return None
         if not fetch.body:
-            if fetch.has_body:
-                owner.bodiless.add(uid)
+            owner.bodiless.add(uid)  # named, so it is there
             return None
         del self._owners[uid]
         return Fetched(owner.wanted.pop(uid), fetch.body)

@@ -107,6 +107,8 @@ class FolderCycle:
             if changes.reset:
                 raise LocalProtocolError(f"{self.folder}: a listing from nothing cannot be a reset")
             new, _ = await self._unknown(changes)
+        if changes.began:  # so that a reset is noticed also after an end in the very first cycle
+            await self.store.advance(self.lease, changes.began)
         self.tally.more = changes.more
         return changes, await self._due() + new
 

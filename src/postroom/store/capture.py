@@ -75,16 +75,17 @@ INSERT INTO segments (id, committed) VALUES (?1, ?2)
 ON CONFLICT (id) DO UPDATE SET committed = max(committed, excluded.committed)"""
 
 _REBORN = """
-INSERT INTO reborn (receipt, source, folder, digest)
-SELECT id, source, folder, digest FROM receipts
+INSERT INTO reborn (receipt, source, folder, digest, internal_date, removed)
+SELECT id, source, folder, digest, internal_date, settled_at IS NOT NULL AND disposition IN ('delete', 'move') FROM receipts
 WHERE source = ?1 AND folder = ?2 AND epoch = ?3 AND gone_at IS NULL ON CONFLICT DO NOTHING"""
 _REBIRTH = "UPDATE folders SET epoch = epoch + 1, state = NULL WHERE source = ? AND folder = ? RETURNING epoch"
 _DROP_TROUBLES = "DELETE FROM troubles WHERE source = ? AND folder = ?"
 _ANY_REBORN = "SELECT 1 FROM reborn WHERE source = ? AND folder = ? LIMIT 1"
-_NEW_RECEIPTS = "SELECT id, digest, email_id FROM receipts WHERE id > ?"
+_NEW_RECEIPTS = "SELECT id, digest, internal_date, email_id FROM receipts WHERE id > ?"
 _SAME_DIGEST = """
 SELECT b.receipt, coalesce(r.message, r.id) FROM reborn b JOIN receipts r ON r.id = b.receipt
-WHERE b.source = ? AND b.folder = ? AND b.digest = ? ORDER BY b.receipt LIMIT 1"""
+WHERE b.source = ?1 AND b.folder = ?2 AND b.digest = ?3 AND (b.removed = 0 OR b.internal_date = ?4)
+ORDER BY b.internal_date <> ?4, b.receipt LIMIT 1"""
 _SAME_EMAIL = """
 SELECT coalesce(message, id) FROM receipts WHERE source = ? AND email_id = ? AND id <= ? AND digest = ? ORDER BY id LIMIT 1"""
 
@@ -235,8 +236,8 @@ def _match(fenced: Fenced, last: int, batch: Sequence[Captured]) -> int:
     if not reborn and not any(captured.listed.email_id for captured in batch):
         return 0
     matched = 0
-    for receipt, digest, email_id in db.execute(_NEW_RECEIPTS, (last,)).fetchall():
-        message = _met_again(fenced, digest) if reborn else None
+    for receipt, digest, internal_date, email_id in db.execute(_NEW_RECEIPTS, (last,)).fetchall():
+        message = _met_again(fenced, digest, internal_date) if reborn else None
         if message is None and email_id:
             row = db.execute(_SAME_EMAIL, (fenced.source, email_id, last, digest)).fetchone()
             message = None if row is None else row[0]
@@ -246,8 +247,9 @@ def _match(fenced: Fenced, last: int, batch: Sequence[Captured]) -> int:
     return matched
 
 
-def _met_again(fenced: Fenced, digest: object) -> object:
-    row = fenced.db.execute(_SAME_DIGEST, (fenced.source, fenced.folder, digest)).fetchone()
+def _met_again(fenced: Fenced, digest: Any, internal_date: Any) -> object:
+    """The message of a former epoch that this is. One that we removed is met only with its own date: a later one is new mail."""
+    row = fenced.db.execute(_SAME_DIGEST, (fenced.source, fenced.folder, digest, internal_date)).fetchone()
     if row is None:
         return None
     fenced.db.execute("DELETE FROM reborn WHERE receipt = ?", (row[0],))

@@ -42,10 +42,12 @@ CREATE INDEX receipts_unsettled ON receipts (source, folder)
 CREATE INDEX receipts_email_id ON receipts (source, email_id) WHERE email_id <> '';
 
 CREATE TABLE reborn (              -- receipts of former epochs not yet met again under the identities of the present one
-  receipt INTEGER PRIMARY KEY REFERENCES receipts,
-  source  INTEGER NOT NULL,
-  folder  TEXT NOT NULL,
-  digest  BLOB NOT NULL
+  receipt       INTEGER PRIMARY KEY REFERENCES receipts,
+  source        INTEGER NOT NULL,
+  folder        TEXT NOT NULL,
+  digest        BLOB NOT NULL,
+  internal_date TEXT NOT NULL,
+  removed       INTEGER NOT NULL   -- deleted or moved there by us: only a restored server has it again
 ) STRICT;
 CREATE INDEX reborn_digest ON reborn (source, folder, digest);
 
