@@ -190,7 +190,8 @@ class ImapReader:
                 state = replace(state, mark=taken[-1].uid, evidence=taken[-1].evidence)
             state = replace(state, newest=newest, next=max(state.next, newest + 1))
             if cut:
-                selected.touched, selected.next = True, ceiling
+                selected.next = None if selected.touched else ceiling  # touched by now: news came while we listed
+                selected.touched = True
                 return found, state
             if ceiling is None or newest + 1 >= ceiling:
                 break

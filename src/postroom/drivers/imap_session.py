@@ -45,11 +45,12 @@ class Selected:
 
     folder: str
     validity: int = 0
-    next: int | None = None  # UIDNEXT, at SELECT
+    next: int | None = None  # UIDNEXT, at SELECT; unknown once something arrived after it
     exists: int = 0
     modseq: int | None = None
     touched: bool = True  # something may have changed since it was last listed
     read_only: bool = False
+    opened: bool = False  # SELECT was answered
 
 
 @dataclass
@@ -264,6 +265,8 @@ class ImapSession:
     def _note_number(self, selected: Selected, response: types.Exists | types.Expunged) -> None:
         selected.touched = True
         selected.exists = response.number if isinstance(response, types.Exists) else max(selected.exists - 1, 0)
+        if selected.opened and isinstance(response, types.Exists):
+            selected.next = None
 
     def _note_status(self, response: types.StatusResponse) -> None:
         if response.tag:
@@ -293,6 +296,7 @@ class ImapSession:
         """Open a folder (RFC 9051 section 6.3.2). Raises ``ImapStatus``."""
         self.selected = Selected(folder)
         await self.command(commands.select(folder, condstore="CONDSTORE" in self.capabilities))
+        self.selected.opened = True
         if not self.selected.validity:
             raise RemoteProtocolError(f"{folder}: the server names no UIDVALIDITY")
         return self.selected

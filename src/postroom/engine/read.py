@@ -38,6 +38,8 @@ from postroom.store import Store
 CYCLE = 2000  # messages in one cycle, so that new settings act and new mail comes first in a long first read
 _BATCH = 500  # messages in one transaction
 _BATCH_OCTETS = 8 * 1024 * 1024
+_LONG_WEIGHS = 8  # of how many octets of a long message one counts towards the batch
+_WRITE = 1024 * 1024  # octets of a long message handed to the thread at once
 _IN_FLIGHT = 2  # transactions under way while the next batch arrives
 _SETTLE = 1000
 
@@ -141,24 +143,32 @@ class FolderCycle:
         reference = self.store.blobs.append(item.octets) if item.rest is None else await self._take_long(item)
         disposition = self.client.after_capture
         self._batch.append(Captured(item.listed, reference, disposition))
-        self._octets += reference.length
+        # A long message is on its way to the disk already, and costs a sync but no memory.
+        self._octets += reference.length if item.rest is None else reference.length // _LONG_WEIGHS
         if len(self._batch) >= _BATCH or self._octets >= _BATCH_OCTETS:
             await self._flush()
             await self._landed(_IN_FLIGHT)
 
     async def _take_long(self, item: Fetched) -> Reference:
-        """Write pieces on a thread while the next one arrives."""
+        """Write on a thread, some pieces at a time, while the next ones arrive."""
         assert item.rest is not None
         loop = asyncio.get_running_loop()
         reservation = await loop.run_in_executor(None, self.store.blobs.reserve, item.length)
         writing: asyncio.Future[None] | None = None
         try:
+            pieces: list[bytes] = []
+            octets = 0
             async for piece in item.rest:
-                if writing is not None:
-                    await writing
-                writing = loop.run_in_executor(None, reservation.write, piece)
+                pieces.append(piece)
+                octets += len(piece)
+                if octets >= _WRITE:
+                    if writing is not None:
+                        await writing
+                    writing = loop.run_in_executor(None, reservation.write, pieces)
+                    pieces, octets = [], 0
             if writing is not None:
                 await writing
+            reservation.write(pieces)
             return reservation.finish()
         except BaseException:
             if writing is not None:

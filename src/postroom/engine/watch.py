@@ -53,11 +53,12 @@ class Watch:
         """Read until the mailbox is removed or disabled. Raises nothing that is foreseen."""
         while (mailbox := self.current()) is not None:
             self.poked.clear()
+            before = self._steps
             try:
                 await self._converse(mailbox)
             except SessionEnded as ended:
                 self.around.observer.event(events.SESSION_ENDED, client=self.section)
-                if not self._healthy:
+                if not self._healthy and self._steps == before:
                     await self._failed(ended, mailbox)
             except (LeaseHeld, LeaseLost) as held:
                 await self._elsewhere(held)
@@ -67,7 +68,7 @@ class Watch:
 
     async def _converse(self, mailbox: Mailbox) -> None:
         """Cycles over one conversation, until the settings change."""
-        self._healthy = False  # proved anew by each conversation: one that ends before its first cycle has failed
+        self._healthy = False  # proved anew by each conversation: one that ends without a step forward has failed
         async with self._leased(mailbox) as leases, open_reader(mailbox, self.around.kit) as reader:
             self.around.observer.event(
                 events.CONNECTED, client=self.section, server=mailbox.client.server or mailbox.client.mailbox
@@ -101,15 +102,20 @@ class Watch:
         if mailbox is None:
             return
         while True:
-            before = self.total.captured + self.total.settled
+            before = self._steps
             try:
                 async with self._leased(mailbox) as leases, open_reader(mailbox, self.around.kit) as reader:
                     while (await self.cycle(mailbox, reader, leases)).more:
                         mailbox = self.current() or mailbox
                 return
             except SessionEnded:
-                if self.total.captured + self.total.settled == before:
+                if self._steps == before:
                     raise
+
+    @property
+    def _steps(self) -> int:
+        """Grows with each message: a conversation that got further has not failed when its token ends it."""
+        return self.total.captured + self.total.matched + self.total.settled
 
     async def note(self, error: PostroomError) -> None:
         """Keep what stopped a single pass, for status."""

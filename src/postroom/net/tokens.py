@@ -93,7 +93,7 @@ class Tokens:
         self._keeper = keeper
         self._http = http
         self._clock = clock
-        self._locks: WeakValueDictionary[tuple[GrantKey, str], asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[GrantKey, asyncio.Lock] = WeakValueDictionary()  # whatever else is asked with
         self.requests = 0  # token requests made
 
     async def get(self, request: TokenRequest, refused: int | None = None) -> AccessToken:
@@ -104,7 +104,7 @@ class Tokens:
         """
         key = GrantKey(request.token_endpoint, request.client_id, self._keeper.keyed_hash(request.refresh_token.reveal()))
         asked_with = self._asked_with(request)
-        lock = self._locks.setdefault((key, asked_with), asyncio.Lock())
+        lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             for _attempt in range(int(_CLAIM / _POLL) + 1):
                 grant = await self._keeper.open_grant(key, request.refresh_token, asked_with)

@@ -225,13 +225,14 @@ class Reservation:
         self._position = offset + HEADER.size
         self._digest = hashlib.sha256()
 
-    def write(self, octets: bytes) -> None:
-        """Write the next piece. Raises ``OSError``."""
-        self._digest.update(octets)
-        view = memoryview(octets)
-        while view:
-            count = os.pwrite(self._file, view, self._position)
-            view, self._position = view[count:], self._position + count
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Write the next pieces. Raises ``OSError``."""
+        for octets in pieces:
+            self._digest.update(octets)
+            view = memoryview(octets)
+            while view:
+                count = os.pwrite(self._file, view, self._position)
+                view, self._position = view[count:], self._position + count
 
     def finish(self) -> Reference:
         """Write the header; the message is durable after the next ``sync``. Raises ``StoreError`` when octets are missing."""

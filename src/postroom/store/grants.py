@@ -43,8 +43,8 @@ def open_grant(db: apsw.Connection, vault: Vault, key: GrantKey, configured: Sec
     if row is None:
         db.execute(_NEW, (*names, vault.seal(configured, _refresh(key)), now))
         row = db.execute(_GRANT, names).fetchone()
-    number, current, version, made_at, error, words, remedy, asked_with, at = row
-    refusal = Refusal(error, words, remedy, asked_with, at) if error else None
+    number, current, version, made_at, error, words, remedy, refused_with, at = row
+    refusal = Refusal(error, words, remedy, refused_with, at) if error else None
     return Grant(number, vault.open(current, _refresh(key)), version, made_at, _access(db, vault, number, asked_with), refusal)
 
 

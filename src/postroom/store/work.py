@@ -32,7 +32,9 @@ UPDATE work SET state = 'done', fault = '' FROM json_each(?) AS done
 WHERE work.id = value ->> 0 AND work.token = value ->> 1 AND work.state = 'leased'"""
 _HOLDERS = "SELECT DISTINCT holder FROM work WHERE state = 'leased'"
 _RECLAIM = "UPDATE work SET state = 'ready', holder = '' WHERE state = 'leased' AND holder = ?"
-_MOVE = "UPDATE work SET state = ?2, not_before = ?4, first_failed_at = ?5, fault = ?6, holder = '' WHERE id = ?1 AND token = ?3"
+_MOVE = """
+UPDATE work SET state = ?2, not_before = ?4, first_failed_at = ?5, fault = ?6, holder = ''
+WHERE id = ?1 AND token = ?3 AND state = 'leased'"""
 _NEXT = "SELECT min(not_before) FROM work WHERE state = 'ready' AND kind = ?"
 
 
