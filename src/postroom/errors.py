@@ -71,7 +71,12 @@ class PostroomError(Exception):
         """What an operator can do: given where the error arose, else the second paragraph of the docstring."""
         if self._remedy:
             return self._remedy
-        paragraphs = _paragraphs(type(self))
+        return self.class_remedy().replace("``", "")
+
+    @classmethod
+    def class_remedy(cls) -> str:
+        """The second paragraph of the docstring, with its markup."""
+        paragraphs = _paragraphs(cls)
         return paragraphs[1] if len(paragraphs) > 1 else ""
 
     def __str__(self) -> str:

@@ -55,11 +55,9 @@ def errors_markdown() -> str:
     """Every error: its message, what becomes of it, the remedy."""
     parts = [_HEAD + "# Errors\n\nWhat each error says, what Postroom does about it, and what you can do.\n"]
     for cls in _subclasses(errors.PostroomError):
-        error = cls.__new__(cls)
-        error._remedy = ""
         parts.append(f"\n## {cls.__name__}\n\n**{cls.message()}.** Fate: {cls.fate.value}.\n")
-        if error.remedy:
-            parts.append(f"\n{error.remedy}\n".replace("``", "`"))
+        if cls.class_remedy():
+            parts.append(f"\n{cls.class_remedy()}\n".replace("``", "`"))
     return "".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import sys
@@ -34,8 +35,10 @@ class Log:
         # enable-debug asks for the trace of one client whatever the level
         if event is not events.PROTOCOL and _LEVELS.index(event.level) < _LEVELS.index(settings.level):
             return
-        line = self._json(event, fields) if settings.format == "json" else self._text(event, fields)
-        with self._lock:
+        people = settings.format == "text" or self._stream.isatty()
+        line = self._text(event, fields) if people else self._json(event, fields)
+        # Whoever read the log may be gone; the mail goes on.
+        with self._lock, contextlib.suppress(OSError, ValueError):
             self._stream.write(line + "\n")
             self._stream.flush()
 

@@ -90,6 +90,7 @@ class Blobs:
         except OSError:
             with self._lock:
                 self._damaged |= numbers
+                self._waiting.clear()  # what was appended meanwhile is of that segment too, and not of the next one
                 self._file, self._number = None, 0
             raise
         finally:

@@ -7,7 +7,6 @@ as associated data, so that one row's value cannot be put into another's place.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -47,7 +46,7 @@ class Vault:
         try:
             nonce, ciphertext = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
             return Secret(self._cipher().decrypt(nonce, ciphertext, belongs_to.encode()).decode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: cut off before its end
             raise VaultLocked("the key does not open what is sealed") from None
 
     def keyed_hash(self, *texts: str) -> str:
@@ -84,7 +83,10 @@ def load_key(place: str, environment: Mapping[str, str], *, create: bool) -> byt
             raise VaultLocked(f"{path} is missing, and the store holds sealed values") from None
     except (OSError, UnicodeDecodeError) as error:
         raise VaultLocked(f"{path}: {error}") from error
-    return _made(path)
+    try:
+        return _made(path)
+    except OSError as error:
+        raise VaultLocked(f"{path}: {error}") from error
 
 
 def _made(path: Path) -> bytes:
@@ -108,7 +110,7 @@ def _made(path: Path) -> bytes:
 def _key(text: str, place: str) -> bytes:
     try:
         key = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error:
+    except ValueError:
         key = b""
     if len(key) != _KEY:
         raise VaultLocked(f"{place} does not hold a key: base64 of {_KEY} octets")
