@@ -142,7 +142,7 @@ class ConnectError(NetworkError):
 
 
 class TlsError(ConnectError):
-    """The server's certificate cannot be trusted.
+    """The conversation cannot be protected by TLS.
 
     ``server`` must be a name that the certificate holds. For a company's own authority name its PEM file in
     ``tls-ca-file``. Checks are never switched off.

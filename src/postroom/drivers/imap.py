@@ -86,6 +86,7 @@ class ImapReader:
         self._first: str | None = None  # the folder to idle on …
         self._known: State | None = None  # … and how far it was listed last
         self._listed: dict[str, Listed] = {}  # listed in this conversation since the folder was opened
+        self._opened: set[str] = set()  # folders that this conversation opened: STATUS alone does not show a restored server
 
     # --- listing
 
@@ -119,9 +120,11 @@ class ImapReader:
             if not selected.touched and (state is None or state.whole):  # else the listing below hears of news
                 await session.command(b"NOOP")
             return selected
-        if selected is not None and state is not None and state.whole and await self._unchanged(folder, state):
+        opened = selected is not None and folder in self._opened
+        if opened and state is not None and state.whole and await self._unchanged(folder, state):
             return None
         self._listed.clear()
+        self._opened.add(folder)
         selected = await session.select(folder)
         if state is not None and not state.evidence and _same(state, selected.validity, selected.next, selected.modseq):
             selected.touched = False  # else the marked message is looked at: a restored server may have counted as far again

@@ -75,6 +75,7 @@ class FolderCycle:
     clock: Clock
     observer: Observer
     progress: Progress
+    absent: set[tuple[str, str]] = field(default_factory=set)  # folder and identifier, found absent in this conversation
     tally: Tally = field(default_factory=Tally)
     _batch: list[Captured] = field(default_factory=list)
     _octets: int = 0
@@ -201,9 +202,12 @@ class FolderCycle:
     async def _not_had(self, item: Absent | Unfetched, listed: Listed, trouble: Trouble | None) -> None:
         """Remember a message that did not come. One absent again in a later conversation is gone."""
         absent = isinstance(item, Absent)
-        if absent and trouble is not None and trouble.kind is TroubleKind.ABSENT:
+        here = (self.folder, item.identifier)
+        if absent and trouble is not None and trouble.kind is TroubleKind.ABSENT and here not in self.absent:
             await self.store.confirmed_absent(self.lease, [item.identifier])
             return
+        if absent:
+            self.absent.add(here)
         kind = TroubleKind.ABSENT if absent else TroubleKind.FAULT
         detail = "listed, then not there any more" if isinstance(item, Absent) else str(item.fault)
         attempts = trouble.attempts if trouble is not None else 0

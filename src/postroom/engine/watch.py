@@ -46,6 +46,7 @@ class Watch:
     _failures: int = 0
     _first_failed_at: float = 0.0
     _healthy: bool = False
+    _absent: set[tuple[str, str]] = field(default_factory=set)  # found absent in this conversation
 
     # --- for ever
 
@@ -69,6 +70,7 @@ class Watch:
     async def _converse(self, mailbox: Mailbox) -> None:
         """Cycles over one conversation, until the settings change."""
         self._healthy = False  # proved anew by each conversation: one that ends without a step forward has failed
+        self._absent.clear()
         async with self._leased(mailbox) as leases, open_reader(mailbox, self.around.kit) as reader:
             self.around.observer.event(
                 events.CONNECTED, client=self.section, server=mailbox.client.server or mailbox.client.mailbox
@@ -103,6 +105,7 @@ class Watch:
             return
         while True:
             before = self._steps
+            self._absent.clear()
             try:
                 async with self._leased(mailbox) as leases, open_reader(mailbox, self.around.kit) as reader:
                     while (await self.cycle(mailbox, reader, leases)).more:
@@ -133,7 +136,15 @@ class Watch:
         whole = Tally()
         for folder, lease in zip(mailbox.client.folder_path, leases, strict=True):
             folder_cycle = FolderCycle(
-                mailbox.client, folder, lease, reader, around.store, around.kit.clock, around.observer, around.progress
+                mailbox.client,
+                folder,
+                lease,
+                reader,
+                around.store,
+                around.kit.clock,
+                around.observer,
+                around.progress,
+                self._absent,
             )
             try:
                 tally = await folder_cycle.run()

@@ -21,8 +21,9 @@ _MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 
 def examine(head: bytes) -> Facts:
     """Subject, From, Date and Message-ID of a message, decoded; the first of each where a field is repeated."""
-    ends = [end for end in (head.find(b"\n\r\n"), head.find(b"\n\n")) if end >= 0]
-    end = min(ends, default=-1)
+    end = head.find(b"\n\r\n")
+    bare = head.find(b"\n\n", 0, len(head) if end < 0 else end + 1)  # a header whose lines end in LF alone
+    end = end if bare < 0 else bare
     header = head if end < 0 else head[: end + 1]
     fields: dict[bytes, bytes] = {}
     for name, value in _FIELD.findall(header):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import apsw
@@ -55,12 +55,15 @@ class Store:
         self._directory = directory
         self._vault_key = vault_key
         self._environment = environment
-        with translated():
+        with translated(), ExitStack() as undo:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._processes = Processes(directory / "processes")
+            undo.callback(self._processes.close)
             self.blobs = Blobs(directory / "segments", self._committed)
             self._db = Database(directory / "postroom.db", self.blobs.sync)
-        self._vault = self._open_vault()
+            undo.callback(self._db.close)
+            self._vault = self._open_vault()
+            undo.pop_all()
 
     @property
     def holder(self) -> str:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from postroom.errors import StoreError
 from postroom.model import Reference
+from postroom.store.database import translated
 
 HEADER = struct.Struct(">4sB3xQ32s")
 MAGIC = b"PRB1"
@@ -74,7 +75,7 @@ class Blobs:
             return Reservation(os.dup(self._file), segment, offset, length)
 
     def sync(self) -> None:
-        """Make durable what was appended. Raises ``OSError``.
+        """Make durable what was appended. Raises ``OSError``, ``StoreFull``, ``StoreError``.
 
         What could not be written is tried again by the next call. After a failed fdatasync the octets may be gone although
         a second one succeeds (the pages count as clean), so the segment is left and ``damaged`` tells its references.
@@ -163,6 +164,7 @@ class Blobs:
         self._end += length
         return self._number, offset
 
+    @translated()
     def _write_waiting(self) -> None:
         if self._file is None or not self._waiting:
             return
@@ -174,6 +176,7 @@ class Blobs:
         self._waiting.clear()
         self._written = position
 
+    @translated()
     def _next_segment(self) -> None:
         self._write_waiting()
         if self._file is not None:
@@ -226,8 +229,9 @@ class Reservation:
         self._position = offset + HEADER.size
         self._digest = hashlib.sha256()
 
+    @translated()
     def write(self, pieces: Sequence[bytes]) -> None:
-        """Write the next pieces. Raises ``OSError``."""
+        """Write the next pieces. Raises ``StoreFull``, ``StoreError``."""
         for octets in pieces:
             self._digest.update(octets)
             view = memoryview(octets)
@@ -235,6 +239,7 @@ class Reservation:
                 count = os.pwrite(self._file, view, self._position)
                 view, self._position = view[count:], self._position + count
 
+    @translated()
     def finish(self) -> Reference:
         """Write the header; the message is durable after the next ``sync``. Raises ``StoreError`` when octets are missing."""
         if self._position != self._offset + HEADER.size + self._length:

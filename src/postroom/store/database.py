@@ -15,7 +15,7 @@ import errno
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -104,7 +104,8 @@ class Database:
         except Exception as error:  # noqa: BLE001 - whoever waits for the transaction must hear of it
             results = [(None, error)] * len(group)
         for waiting, (result, failed) in zip(group, results, strict=True):
-            waiting.loop.call_soon_threadsafe(_resolve, waiting.future, result, failed)
+            with suppress(RuntimeError):  # the loop of whoever asked has ended
+                waiting.loop.call_soon_threadsafe(_resolve, waiting.future, result, failed)
 
     def _within_savepoint(self, job: Job[T]) -> tuple[T | None, BaseException | None]:
         self._connection.execute("SAVEPOINT job")

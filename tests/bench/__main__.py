@@ -1,0 +1,77 @@
+"""``python -m bench [NAME ...] [--rounds N] [--quick] [--json FILE] [--directory FOLDER]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bench.capture import capture, large
+from bench.line import distance, unchanged
+from bench.report import Report
+from bench.rig import Rig
+from bench.start import start
+from servers.dovecot import Dovecot
+
+BENCHES: Mapping[str, Callable[[Rig], Report]] = {
+    "start": start,
+    "capture": capture,
+    "large": large,
+    "unchanged": unchanged,
+    "distance": distance,
+}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description="Measure Postroom beside its peers; report ratios.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHES)}; all where none is named")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each contender, interleaved (5)")
+    parser.add_argument("--quick", action="store_true", help="small numbers and one round, to see that all of it works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file as well")
+    parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk that is measured (/var/tmp)")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(BENCHES):
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    if arguments.rounds < 1:
+        parser.error("--rounds is 1 or more")
+    return arguments
+
+
+def _told(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _equal_conditions(folder: Path) -> None:
+    """Programs in Python find their modules compiled, as installed ones do, whatever this shell says of that."""
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONUNBUFFERED"):
+        os.environ.pop(name, None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
+
+
+def main() -> None:
+    """Measure, print each report as soon as it stands, write the JSON."""
+    arguments = _arguments()
+    reports = []
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.directory) as name, Dovecot() as dovecot:
+        Path(name).chmod(0o711)
+        _equal_conditions(Path(name))
+        rig = Rig(dovecot, Path(name), 1 if arguments.quick else arguments.rounds, arguments.quick, _told)
+        rig.warm()
+        for bench in arguments.names or BENCHES:
+            _told(f"{bench} ...")
+            report = BENCHES[bench](rig)
+            reports.append(report)
+            print(report.text(), flush=True)
+        machine = rig.machine()
+    print(machine)
+    if arguments.json is not None:
+        everything = {"machine": machine, "rounds": rig.rounds, "quick": rig.quick, "benches": [r.as_json() for r in reports]}
+        arguments.json.write_text(json.dumps(everything, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

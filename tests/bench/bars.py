@@ -1,0 +1,62 @@
+"""What is to be reached, as data. Each goal names a figure that its bench measures; nothing fails by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MBSYNC_SPEED = "times as fast as mbsync"
+IMAPLIB_SPEED = "times as fast as imaplib"
+BARE_TIME = "times bare's time"
+FLOOR_TIME = "times the disk's own time"
+PEAK = "MB of memory at the peak"
+ROUND_TRIPS = "round trips, login included"
+OCTETS = "octets both ways after the login, whatever the mailbox's size"
+GROWTH = "more commands for the larger mailbox"
+LOOK_TIME = "times login, select, logout, on the wire"
+VERSION = "ms for --version"
+HELP = "ms for --help"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One figure and its limit."""
+
+    figure: str
+    limit: float
+    upwards: bool = False  # more is better
+
+    def reached(self, value: float) -> bool:
+        """Whether a measured value is good enough."""
+        return value >= self.limit if self.upwards else value <= self.limit
+
+    def words(self, measured: Mapping[str, float]) -> str:
+        """The goal and what was measured, for people."""
+        sign = "at least" if self.upwards else "at most"
+        if self.figure not in measured:
+            return f"{self.figure} {sign} {self.limit:g}: not measured"
+        value = measured[self.figure]
+        return f"{self.figure} {sign} {self.limit:g}: {value:.3g}, {'reached' if self.reached(value) else 'NOT reached'}"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The least to clear, and where we are going."""
+
+    least: tuple[Goal, ...]
+    aim: tuple[Goal, ...]
+    either: bool = False  # one of ``aim`` is enough
+
+
+BARS: Mapping[str, Bar] = {
+    "capture": Bar((Goal(MBSYNC_SPEED, 8, upwards=True),), (Goal(BARE_TIME, 2),)),
+    "large": Bar(
+        (Goal(IMAPLIB_SPEED, 1, upwards=True), Goal(MBSYNC_SPEED, 1, upwards=True), Goal(PEAK, 100)),
+        (Goal(BARE_TIME, 2.5), Goal(FLOOR_TIME, 1)),
+        either=True,
+    ),
+    "many": Bar((Goal(MBSYNC_SPEED, 2, upwards=True),), (Goal(BARE_TIME, 2),)),
+    "unchanged": Bar((Goal(OCTETS, 2000), Goal(GROWTH, 0)), (Goal(LOOK_TIME, 1.5),)),
+    "distance": Bar((Goal(ROUND_TRIPS, 20),), (Goal(ROUND_TRIPS, 12),)),
+    "start": Bar((Goal(VERSION, 150), Goal(HELP, 300)), (Goal(VERSION, 80), Goal(HELP, 150))),
+}
