@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from postroom.settings import Fault, Severity
 
 T = TypeVar("T")
 AT_ONCE = 16  # mailboxes read at the same time by run --once
+_LOOK = 2000  # milliseconds between looks at the files that nothing was told of
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
@@ -118,21 +119,48 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
 
 
 async def _watch_files(service: Service) -> None:
-    """Reload when the file changes, or one that a value names. Folders are watched: editors put a new file in place."""
-    from watchfiles import awatch
+    """Reload when the file changes, or one that a value names.
 
+    Their folders tell of most changes at once. Of some they do not tell: a link that is turned to another folder, a folder
+    that was not there, an edit before the first look. So the files are looked at as well, now and then and once at the start.
+    """
+    seen: dict[Path, object] = {}
     while True:
         configuration = service.core.live.configuration
-        files = {configuration.file.resolve(), *(path.resolve() for path in configuration.named_files)}
-        folders = {path.parent for path in files}
+        files = {configuration.file, *configuration.named_files}
+        async with contextlib.aclosing(_stirrings(files)) as stirrings:
+            async for _ in stirrings:
+                now = {path: _stamp(path) for path in files}
+                if now != seen:
+                    seen = now
+                    service.reload()
+                    break
 
-        def ours(_change: object, path: str, files: set[Path] = files) -> bool:
-            return Path(path) in files
 
-        async for _changes in awatch(*folders, watch_filter=ours, recursive=False, debounce=200, step=50):
-            service.reload()
-            if service.core.live.configuration.named_files != configuration.named_files:
-                break
+async def _stirrings(files: Iterable[Path]) -> AsyncGenerator[None, None]:
+    """Yield whenever something happened in the files' folders, and now and then. Editors put a new file in place."""
+    from watchfiles import awatch
+
+    folders = {folder for path in files for folder in (path.absolute().parent, path.resolve().parent) if folder.is_dir()}
+    watching = awatch(
+        *folders, watch_filter=None, recursive=False, debounce=200, step=50, rust_timeout=_LOOK, yield_on_timeout=True
+    )
+    try:
+        async with contextlib.aclosing(watching):
+            async for _changes in watching:
+                yield
+    except (OSError, RuntimeError):  # a folder went away, or the system has no more watches
+        await asyncio.sleep(_LOOK / 1000)
+        yield
+
+
+def _stamp(path: Path) -> object:
+    """What differs when a file does; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 async def run_once(
