@@ -1,6 +1,6 @@
-"""One SQLite database: opening, migrating, and one writer with group commit.
+"""One SQLite database: opening, migrating, one writer with group commit, one reader.
 
-All jobs of a process run on one thread. Those that wait together share one transaction, each within a savepoint of its
+All jobs of a process that write run on one thread. Those that wait together share one transaction, each within a savepoint of its
 own, so that the failure of one spoils only its own. A job's future is done when its transaction is durable (WAL,
 ``synchronous=FULL``), or failed.
 
@@ -35,48 +35,94 @@ class _Waiting(Generic[T]):
     job: Job[T]
     future: asyncio.Future[T]
     loop: asyncio.AbstractEventLoop
-    writes: bool
-    sync: bool
+    sync: bool = False
 
 
 class Database:
-    """The connection and its thread. ``sync`` is called before a transaction that has a job which asks for it."""
+    """Two connections, each with its thread: one writes, in groups; one reads, and waits for no disk.
+
+    ``sync`` is called before a transaction that has a job which asks for it.
+    """
 
     def __init__(self, path: Path, sync: Callable[[], None]) -> None:
-        self._connection = open_connection(path)
         self._sync = sync
-        self._jobs: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._serve, name="store", daemon=True)
-        self._thread.start()
+        self._connection = open_connection(path)
+        self._reader = open_connection(path)
+        self._writes = _Lane("store", _GROUP, self._write)
+        self._reads = _Lane("store-reads", 1, self._read)
 
     async def run(self, job: Job[T], *, writes: bool = True, sync: bool = False) -> T:
-        """Run a job on the store's thread; return its result once durable.
+        """Run a job on the store's thread; return its result once durable. One that does not write sees all that is durable.
 
         A job may be repeated never, and is rolled back alone when it raises. Raises what the job raises, ``StoreFull``
         and ``StoreError``.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Waiting(job, future, loop, writes, sync))
+        (self._writes if writes else self._reads).put(_Waiting(job, future, loop, sync))
         return await future
 
     def now(self, job: Job[T]) -> T:
         """Run a job at once, on the caller's thread, before the loop runs: for opening only."""
         with translated():
-            return _in_transaction(self._connection, [job])[0]
+            return _in_transaction(self._connection, "IMMEDIATE", job)
 
     def close(self) -> None:
         """Finish what waits, then close."""
-        self._jobs.put(None)
-        self._thread.join()
+        self._reads.close()
+        self._writes.close()
+        self._reader.close()
         self._connection.close()
 
+    def _read(self, group: list[_Waiting[Any]]) -> None:
+        for waiting in group:
+            try:
+                with translated():
+                    _answer(waiting, _in_transaction(self._reader, "DEFERRED", waiting.job), None)
+            except Exception as error:  # noqa: BLE001 - handed to the one who asked
+                _answer(waiting, None, error)
+
+    def _write(self, group: list[_Waiting[Any]]) -> None:
+        results: list[tuple[Any, BaseException | None]] = []
+
+        def jobs(connection: apsw.Connection) -> None:
+            results.extend(_within_savepoint(connection, waiting.job) for waiting in group)
+
+        try:
+            with translated():
+                if any(waiting.sync for waiting in group):
+                    self._sync()
+                _in_transaction(self._connection, "IMMEDIATE", jobs)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the transaction must hear of it
+            results = [(None, error)] * len(group)
+        for waiting, (result, failed) in zip(group, results, strict=True):
+            _answer(waiting, result, failed)
+
+
+class _Lane:
+    """A thread and what waits for it, handed over in groups."""
+
+    def __init__(self, name: str, most: int, carry_out: Callable[[list[_Waiting[Any]]], None]) -> None:
+        self._most = most
+        self._carry_out = carry_out
+        self._queue: queue.SimpleQueue[_Waiting[Any] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, waiting: _Waiting[Any]) -> None:
+        self._queue.put(waiting)
+
+    def close(self) -> None:
+        """End behind all that waits."""
+        self._queue.put(None)
+        self._thread.join()
+
     def _serve(self) -> None:
-        while (first := self._jobs.get()) is not None:
-            group = [first]
+        while (first := self._queue.get()) is not None:
+            group: list[_Waiting[Any]] = [first]
             last = False
-            while len(group) < _GROUP and not self._jobs.empty():
-                waiting = self._jobs.get()
+            while len(group) < self._most and not self._queue.empty():
+                waiting = self._queue.get()
                 if waiting is None:
                     last = True
                     break
@@ -85,45 +131,26 @@ class Database:
             if last:
                 return
 
-    def _carry_out(self, group: list[_Waiting[Any]]) -> None:
-        results: list[tuple[Any, BaseException | None]] = []
-        try:
-            with translated():
-                if any(waiting.sync for waiting in group):
-                    self._sync()
-                if any(waiting.writes for waiting in group):
-                    self._connection.execute("BEGIN IMMEDIATE")
-                    try:
-                        results = [self._within_savepoint(waiting.job) for waiting in group]
-                        self._connection.execute("COMMIT")
-                    finally:
-                        if self._connection.in_transaction:
-                            self._connection.execute("ROLLBACK")
-                else:
-                    results = [self._alone(waiting.job) for waiting in group]
-        except Exception as error:  # noqa: BLE001 - whoever waits for the transaction must hear of it
-            results = [(None, error)] * len(group)
-        for waiting, (result, failed) in zip(group, results, strict=True):
-            with suppress(RuntimeError):  # the loop of whoever asked has ended
-                waiting.loop.call_soon_threadsafe(_resolve, waiting.future, result, failed)
 
-    def _within_savepoint(self, job: Job[T]) -> tuple[T | None, BaseException | None]:
-        self._connection.execute("SAVEPOINT job")
-        result, failed = self._alone(job)
-        if failed is not None and self._connection.in_transaction:
-            self._connection.execute("ROLLBACK TO job")
-        if self._connection.in_transaction:
-            self._connection.execute("RELEASE job")
-        elif failed is not None:  # SQLite rolled everything back, as it does when the disk is full
-            raise failed
-        return result, failed
+def _within_savepoint(connection: apsw.Connection, job: Job[T]) -> tuple[T | None, BaseException | None]:
+    """A job of a group: what it wrote is rolled back alone when it raises."""
+    connection.execute("SAVEPOINT job")
+    try:
+        with translated():
+            result = job(connection)
+    except Exception as error:
+        if not connection.in_transaction:  # SQLite rolled everything back, as it does when the disk is full
+            raise
+        connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+        return None, error
+    connection.execute("RELEASE job")
+    return result, None
 
-    def _alone(self, job: Job[T]) -> tuple[T | None, BaseException | None]:
-        try:
-            with translated():
-                return job(self._connection), None
-        except Exception as error:  # noqa: BLE001 - handed to the one who asked
-            return None, error
+
+def _answer(waiting: _Waiting[Any], result: Any, failed: BaseException | None) -> None:
+    with suppress(RuntimeError):  # the loop of whoever asked has ended
+        waiting.loop.call_soon_threadsafe(_resolve, waiting.future, result, failed)
 
 
 def _resolve(future: asyncio.Future[Any], result: Any, failed: BaseException | None) -> None:
@@ -175,15 +202,15 @@ def _scripts() -> list[str]:
     return [path.read_text("utf-8") for path in sorted((Path(__file__).parent / "migrations").glob("*.sql"))]
 
 
-def _in_transaction(connection: apsw.Connection, jobs: list[Job[T]]) -> list[T]:
-    connection.execute("BEGIN IMMEDIATE")
+def _in_transaction(connection: apsw.Connection, kind: str, job: Job[T]) -> T:
+    connection.execute(f"BEGIN {kind}")
     try:
-        results = [job(connection) for job in jobs]
+        result = job(connection)
         connection.execute("COMMIT")
-        return results
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+    return result
 
 
 @contextmanager
