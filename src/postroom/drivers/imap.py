@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from postroom.drivers import Kit, Settlement
 from postroom.drivers.imap_fetch import Fetching
-from postroom.drivers.imap_session import ImapSession, Selected
+from postroom.drivers.imap_session import ImapSession, Selected, identifier
 from postroom.drivers.imap_settle import settle
 from postroom.drivers.provider import Place
 from postroom.model import Absent, Changes, Fetched, Listed, Unfetched, Unsettled
@@ -25,7 +25,8 @@ from postroom.net.tokens import Credentials
 from postroom.wire.imap import commands, types
 
 IDLE_LONGEST = 9 * 60.0  # seconds; below the half hour of RFC 2177 and the time-outs of most address translators
-_WIDTH_LIMIT = 1_000_000  # UIDs asked for at once in a sparse folder
+_WIDTH_LIMIT = 1_000_000  # UIDs asked for at once in a sparse folder …
+_FEW = 5_000  # … unless it holds no more messages than that, however far apart their numbers are
 
 
 @asynccontextmanager
@@ -65,16 +66,6 @@ class State:
     def whole(self) -> bool:
         """True when nothing below is still to be read."""
         return self.oldest <= 1
-
-
-def identifier(validity: int, uid: int) -> str:
-    """UIDVALIDITY and UID (RFC 9051 section 2.3.1.1): the server's own identity of a message."""
-    return f"{validity}/{uid}"
-
-
-def uid_of(name: str) -> int:
-    """The UID within an identifier."""
-    return int(name.partition("/")[2])
 
 
 class ImapReader:
@@ -188,7 +179,9 @@ class ImapReader:
             taken = fresh[: limit - len(found)]
             found += [row.listed for row in taken]
             cut = len(taken) < len(fresh)
-            newest = taken[-1].uid if taken and (cut or high is None) else max(high or 0, state.newest)
+            newest = max(high or 0, state.newest)
+            if cut or high is None:  # only as far as was taken
+                newest = taken[-1].uid if taken else state.newest
             if taken:
                 state = replace(state, mark=taken[-1].uid, evidence=taken[-1].evidence)
             state = replace(state, newest=newest, next=max(state.next, newest + 1))
@@ -206,7 +199,7 @@ class ImapReader:
         found: list[Listed] = []
         width = limit * max(1, state.next // max(selected.exists, 1))
         while state.oldest > 1 and len(found) < limit:
-            low = max(1, state.oldest - min(width, _WIDTH_LIMIT))
+            low = 1 if selected.exists <= _FEW else max(1, state.oldest - min(width, _WIDTH_LIMIT))
             rows = await self._rows(selected, b"%d:%d" % (low, state.oldest - 1))
             rows = [row for row in rows if low <= row.uid < state.oldest]
             taken = rows[-(limit - len(found)) :]

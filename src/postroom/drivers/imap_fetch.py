@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from postroom.drivers.imap_session import ImapSession
+from postroom.drivers.imap_session import ImapSession, uid_of
 from postroom.errors import ImapStatus, RemoteProtocolError
 from postroom.model import Absent, Fetched, Listed, Unfetched
 from postroom.wire.imap import commands, types
@@ -145,7 +145,7 @@ def _sets(listed: deque[Listed]) -> list[_Set]:
     small: dict[int, Listed] = {}
     octets = 0
     for message in listed:
-        uid = int(message.identifier.partition("/")[2])
+        uid = uid_of(message.identifier)
         if message.size > _LARGE:
             sets.append(_Set({uid: message}, alone=True))
             continue

@@ -39,6 +39,16 @@ _TOO_MANY = re.compile(r"too many|maximum number of connections|rate limit|throt
 _LATE = 5.0  # seconds before a token's end from which on a closed conversation is its end
 
 
+def identifier(validity: int, uid: int) -> str:
+    """UIDVALIDITY and UID (RFC 9051 section 2.3.1.1): the server's own identity of a message."""
+    return f"{validity}/{uid}"
+
+
+def uid_of(name: str) -> int:
+    """The UID within an identifier."""
+    return int(name.partition("/")[2])
+
+
 @dataclass
 class Selected:
     """The folder that is open, as the server last described it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from postroom.drivers import Settlement
-from postroom.drivers.imap_session import ImapSession
+from postroom.drivers.imap_session import ImapSession, uid_of
 from postroom.errors import ImapStatus
 from postroom.model import Disposition, Listed, Unsettled
 from postroom.wire.imap import commands, types
@@ -42,7 +42,7 @@ async def settle(session: ImapSession, items: Sequence[Unsettled], target: str |
 
 
 def _uid(item: Unsettled) -> int:
-    return int(item.listed.identifier.partition("/")[2])
+    return uid_of(item.listed.identifier)
 
 
 async def _foreign(session: ImapSession, items: Sequence[Unsettled]) -> set[str]:
