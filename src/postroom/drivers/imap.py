@@ -25,8 +25,7 @@ from postroom.net.tokens import Credentials
 from postroom.wire.imap import commands, types
 
 IDLE_LONGEST = 9 * 60.0  # seconds; below the half hour of RFC 2177 and the time-outs of most address translators
-_WIDTH_LIMIT = 1_000_000  # UIDs asked for at once in a sparse folder …
-_FEW = 5_000  # … unless it holds no more messages than that, however far apart their numbers are
+_WIDTH_LIMIT = 1_000_000  # UIDs asked for at once in a sparse folder
 
 
 @asynccontextmanager
@@ -199,7 +198,7 @@ class ImapReader:
         found: list[Listed] = []
         width = limit * max(1, state.next // max(selected.exists, 1))
         while state.oldest > 1 and len(found) < limit:
-            low = 1 if selected.exists <= _FEW else max(1, state.oldest - min(width, _WIDTH_LIMIT))
+            low = 1 if selected.exists <= limit else max(1, state.oldest - min(width, _WIDTH_LIMIT))
             rows = await self._rows(selected, b"%d:%d" % (low, state.oldest - 1))
             rows = [row for row in rows if low <= row.uid < state.oldest]
             taken = rows[-(limit - len(found)) :]
