@@ -3,9 +3,9 @@
 No UID is in two of them, so that a server may mix their answers (RFC 9051 section 5.5; Dovecot does, once its buffer is
 full) and each answer still finds its message; a set is done when its own tagged response comes.
 
-Small messages go many to a command. A large one has a command of its own, so that it is known whose octets stream in even
-where the server says the UID only behind them. When the server refuses a set, its messages are asked for one by one, so
-that one poisonous message does not hide the others.
+Small messages go many to a command. A large one has a command of its own. Where the server says its UID only behind the
+octets and several are in flight, it is known too late whose they were: it is asked for again with nothing else in flight.
+When the server refuses a set, its messages are asked for one by one, so that one poisonous message does not hide the others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from postroom.drivers.imap_session import ImapSession, uid_of
 from postroom.errors import ImapStatus, RemoteProtocolError
 from postroom.model import Absent, Fetched, Listed, Unfetched
 from postroom.wire.imap import commands, types
-from postroom.wire.imap.fragments import LiteralBegin, LiteralEnd, LiteralPiece
+from postroom.wire.imap.fragments import STREAMED, LiteralBegin, LiteralEnd, LiteralPiece
 
 _LARGE = 192 * 1024  # octets from which a message has a command of its own; below the fragments' inline limit
 _SET = 250  # small messages in a command
@@ -34,6 +34,7 @@ class _Set:
 
     wanted: dict[int, Listed]
     bodiless: set[int] = field(default_factory=set)
+    unnamed: set[int] = field(default_factory=set)  # their octets streamed by before the server said whose they were
     alone: bool = False
 
 
@@ -43,15 +44,15 @@ class Fetching:
     def __init__(self, session: ImapSession, listed: deque[Listed]) -> None:
         self._session = session
         self._waiting: deque[_Set] = deque(_sets(listed))
+        self._single: deque[_Set] = deque()  # asked for while nothing else is in flight
         self._flight: dict[str, _Set] = {}  # by tag
         self._owners: dict[int, _Set] = {}  # by UID, of those in flight
 
     async def run(self) -> AsyncIterator[Fetched | Absent | Unfetched]:
         """Yield an answer for each message."""
         session = self._session
-        while self._waiting or self._flight:
-            while self._waiting and len(self._flight) < _WINDOW:
-                await self._send(self._waiting.popleft())
+        while self._waiting or self._flight or self._single:
+            await self._send_waiting()
             fragment = session.fragments.next() or await session.fragment()
             if isinstance(fragment, LiteralBegin):
                 async for streamed in self._stream(fragment):
@@ -64,6 +65,12 @@ class Fetching:
                 elif isinstance(response, types.StatusResponse) and response.tag:
                     for unanswered in self._finished(response):
                         yield unanswered
+
+    async def _send_waiting(self) -> None:
+        while self._waiting and len(self._flight) < _WINDOW:
+            await self._send(self._waiting.popleft())
+        if self._single and not self._flight:
+            await self._send(self._single.popleft())
 
     async def _send(self, wanted: _Set) -> None:
         (uids,) = commands.sequence_sets(wanted.wanted)  # one: a set is small enough for a line
@@ -86,6 +93,9 @@ class Fetching:
         owner = self._owners.get(uid) if uid is not None else None
         if uid is None or owner is None:
             return None
+        if fetch.body is STREAMED:
+            owner.unnamed.add(uid)
+            return None
         if not fetch.body:
             owner.bodiless.add(uid)  # named, so it is there
             return None
@@ -96,7 +106,7 @@ class Fetching:
         """Whose octets begin to stream; None when that cannot be known yet, and they are read over."""
         if b"BODY[]" not in begin.parts[-1].upper():
             return None
-        found = _UID.search(begin.parts[0])
+        found = next(filter(None, map(_UID.search, begin.parts[::2])), None)
         uid = int(found[1]) if found is not None else self._only()
         owner = self._owners.pop(uid, None) if uid is not None else None
         return owner.wanted.pop(uid) if owner is not None and uid is not None else None
@@ -122,6 +132,8 @@ class Fetching:
             raise RemoteProtocolError(f"an answer to {status.tag}, which is no command in flight")
         for uid in current.wanted:
             del self._owners[uid]
+        for uid in current.unnamed & current.wanted.keys():
+            self._single.append(_Set({uid: current.wanted.pop(uid)}, alone=True))
         refused = status.status is not types.Status.OK
         if refused and not current.alone and len(current.wanted) > 1:
             self._waiting.extendleft(_Set({uid: listed}, alone=True) for uid, listed in current.wanted.items())

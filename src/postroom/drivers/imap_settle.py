@@ -15,7 +15,7 @@ from postroom.errors import ImapStatus
 from postroom.model import Disposition, Listed, Unsettled
 from postroom.wire.imap import commands, types
 
-_LEFT_FLAGGED = "the server has no UIDPLUS and other messages are marked \\Deleted too: ours wait, marked, for an EXPUNGE"
+_LEFT_FLAGGED = "the server has no UIDPLUS and other messages are, or may be, marked \\Deleted too: ours wait for an EXPUNGE"
 
 
 async def settle(session: ImapSession, items: Sequence[Unsettled], target: str | None, listed: Mapping[str, Listed]) -> Settlement:
@@ -50,7 +50,7 @@ async def _foreign(session: ImapSession, items: Sequence[Unsettled]) -> set[str]
     held: dict[int, tuple[int | None, str]] = {}
     for uids in commands.sequence_sets(_uid(item) for item in items):
         for response in await session.command(commands.uid_fetch(uids, b"UID RFC822.SIZE INTERNALDATE")):
-            if isinstance(response, types.Fetch) and response.uid is not None:
+            if isinstance(response, types.Fetch) and response.uid is not None and response.size is not None:
                 held[response.uid] = (response.size, response.internal_date)
     return {item.listed.identifier for item in items if held.get(_uid(item)) != (item.listed.size, item.listed.internal_date)}
 
@@ -61,11 +61,8 @@ async def _delete(session: ImapSession, uids: bytes, ours: set[int]) -> list[str
     if "UIDPLUS" in session.capabilities or "IMAP4REV2" in session.capabilities:
         await session.command(commands.uid_expunge(uids))
         return []
-    marked: set[int] = set()
-    for response in await session.command(b"UID SEARCH DELETED"):
-        if isinstance(response, types.Search):
-            marked.update(response.numbers)
-    if marked - ours:
+    answers = [answer for answer in await session.command(b"UID SEARCH DELETED") if isinstance(answer, types.Search)]
+    if not answers or any(not ours.issuperset(answer.numbers) for answer in answers):  # no answer to read is no yes
         return [_LEFT_FLAGGED]
     await session.command(b"EXPUNGE")
     return []

@@ -77,4 +77,4 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
 
 def _retry_after(value: str | None) -> float | None:
     """Retry-After in seconds (RFC 9110 section 10.2.3); a date counts as unknown."""
-    return float(value) if value is not None and value.isdigit() else None
+    return float(value) if value is not None and value.isascii() and value.isdigit() else None
