@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from postroom.clock import Clock
 from postroom.drivers import Kit, Settlement
@@ -42,7 +43,7 @@ from postroom.net.http import Http, HttpAnswer
 from postroom.net.stream import Dialer, Trace
 from postroom.net.tokens import Tokens
 from postroom.secret import Secret
-from postroom.settings import Security
+from postroom.settings import MailboxType, PopClient, Security
 
 START = 1_700_000_000.0  # when every test begins
 
@@ -202,6 +203,7 @@ class MemoryServer:
     breaks: list[PostroomError] = field(default_factory=list)  # the next calls fail with these
     long: int = 1 << 30  # octets from which a message comes in pieces
     hold: Callable[[], Awaitable[None]] | None = None  # is awaited at every call
+    clock: Clock | None = None  # waiting sleeps on it; without one it is over at once
     conversations: int = 0
     fetched: list[str] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
@@ -229,7 +231,9 @@ class MemoryReader:
         taken = uids[:limit]
         newest = taken[-1] if taken else newest
         created = tuple(held.listed(uid) for uid in taken)
-        return Changes(created, json.dumps([validity, newest]), more=len(taken) < len(uids), total=len(held.messages))
+        began = json.dumps([validity, 0]) if since is None else ""
+        state = json.dumps([validity, newest])
+        return Changes(created, state, more=len(taken) < len(uids), total=len(held.messages), began=began)
 
     async def fetch(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         held = self._server.folder(folder)
@@ -283,6 +287,8 @@ class MemoryReader:
     async def wait(self, seconds: float) -> None:
         self.waited.append(seconds)
         await self._call("wait")
+        if self._server.clock is not None:
+            await self._server.clock.sleep(seconds)
 
     async def _call(self, name: str) -> None:
         self._server.asked[name] += 1
@@ -290,6 +296,18 @@ class MemoryReader:
             await self._server.hold()
         if self._server.breaks:
             raise self._server.breaks.pop(0)
+
+
+def client(section: str = "pop-client-a", **options: Any) -> PopClient:
+    """A section as it may stand in a file."""
+    values = {
+        "type": MailboxType.IMAP,
+        "server": "mail.example.org",
+        "mailbox": "a@example.org",
+        "password": Secret("pw"),
+        **options,
+    }
+    return PopClient(section=section, name=section.removeprefix("pop-client-"), **values)
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------

@@ -210,6 +210,10 @@ class Service:
         before = self.mark()
         wait_for(lambda: self._ended_cycles(client, before) >= count, f"{count} cycles of {client}", timeout=PATIENCE)
 
+    def looked(self, client: str) -> None:
+        """Return when the first cycle has come to its end."""
+        wait_for(lambda: self._ended_cycles(client, 0), f"a cycle of {client}", timeout=PATIENCE)
+
     def _ended_cycles(self, client: str, since: int) -> int:
         return len(self.events("unchanged", client, since=since)) + len(self.events("read", client, since=since))
 
@@ -258,7 +262,7 @@ def basic(port: int, user: str, **more: object) -> dict[str, object]:
     }
 
 
-def oauth(port: int, user: str, refresh_token: str, *, mechanism: str = "XOAUTH2", **more: object) -> dict[str, object]:
+def oauth(port: int, user: str, refresh_token: str, *, mechanism: object = "XOAUTH2", **more: object) -> dict[str, object]:
     """The same with OAuth, from the authority and the secret that ``rig_sections`` names."""
     options = {"mail.imap.auth.mechanisms": mechanism, "tenant-authority": "rig", "client-id": TEST.id, "secret": "rig"}
     return {**basic(port, user, password=refresh_token), **options, **{k.replace("_", "-"): v for k, v in more.items()}}
@@ -289,6 +293,10 @@ class Gate(FaultProxy):
         self.said = bytearray()  # by all clients
         self.held = threading.Event()
         self._shut = False
+
+    def __enter__(self) -> Gate:
+        super().__enter__()
+        return self
 
     def shut(self) -> None:
         """From now on messages are held back."""

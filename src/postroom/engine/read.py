@@ -195,9 +195,14 @@ class FolderCycle:
         return outcome
 
     async def _landed(self, allowed: int) -> None:
-        """Wait until no more than so many transactions are under way; raise what one of them raised."""
-        while len(self._flight) > allowed:
-            await self._flight.popleft()
+        """Wait until no more than so many transactions are under way; raise what one of them raised, once none is."""
+        try:
+            while len(self._flight) > allowed:
+                await self._flight.popleft()
+        except BaseException:
+            await asyncio.gather(*self._flight, return_exceptions=True)
+            self._flight.clear()
+            raise
 
     async def _not_had(self, item: Absent | Unfetched, listed: Listed, trouble: Trouble | None) -> None:
         """Remember a message that did not come. One absent again in a later conversation is gone."""

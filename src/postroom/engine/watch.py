@@ -15,7 +15,7 @@ from postroom import events
 from postroom.drivers import Kit, Mailbox, Reader, open_reader
 from postroom.engine.read import FolderCycle, Progress, Tally
 from postroom.engine.retry import decide
-from postroom.errors import LeaseHeld, LeaseLost, PostroomError, SessionEnded, StoreError
+from postroom.errors import LeaseHeld, LeaseLost, PostroomError, SessionEnded, StoreError, Throttled
 from postroom.events import Observer
 from postroom.model import Condition, Health, Lease
 from postroom.store import Store
@@ -193,6 +193,8 @@ class Watch:
             self._first_failed_at = now
         decision = decide(error, self._failures, self._first_failed_at, now)
         seconds = clock.jitter(decision.seconds)
+        if isinstance(error, Throttled):
+            seconds = max(seconds, error.retry_after or 0.0)  # never before the time that the server named
         observer.count(events.CYCLES_TOTAL, client=self.section, outcome="failed")
         if isinstance(error, StoreError):
             observer.event(events.STORE_TROUBLE, client=self.section, error=str(error), remedy=error.remedy, seconds=seconds)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -41,6 +40,7 @@ from postroom.secret import Secret
 from postroom.store import capture, grants, reading, work
 from postroom.store.blobs import Blobs, Reservation
 from postroom.store.database import Database, translated
+from postroom.store.ids import PublicIds
 from postroom.store.processes import Processes
 from postroom.store.vault import Vault, load_key
 
@@ -55,6 +55,7 @@ class Store:
         self._directory = directory
         self._vault_key = vault_key
         self._environment = environment
+        self._ids = PublicIds()
         with translated(), ExitStack() as undo:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._processes = Processes(directory / "processes")
@@ -120,7 +121,7 @@ class Store:
         May be repeated. Raises ``LeaseLost``, ``StoreFull``, ``StoreError``; then nothing of the batch was kept.
         """
         now = self._clock.now()
-        ids = uuid7s(now, len(batch))
+        ids = self._ids.take(now, len(batch))
 
         def job(db: apsw.Connection) -> Outcome:
             if any(self.blobs.damaged(captured.reference) for captured in batch):
@@ -282,21 +283,6 @@ class Store:
         elif bytes(row[0]) != expected:
             raise VaultLocked("the key is not the one that this store was made with")
         return vault
-
-
-def uuid7s(now: float, count: int) -> list[str]:
-    """Public ids: UUIDs of version 7 (RFC 9562 section 5.7), growing within a batch."""
-    milliseconds = f"{int(now * 1000) & 0xFFFFFFFFFFFF:012x}"
-    stem = f"{milliseconds[:8]}-{milliseconds[8:]}-7"
-    noise = os.urandom(8 * count).hex()  # the variant takes two bits of the first four
-    starts = range(0, 16 * count, 16)
-    return [
-        f"{stem}{index & 0xFFF:03x}-{_VARIANT[noise[at]]}{noise[at + 1 : at + 4]}-{noise[at + 4 : at + 16]}"
-        for index, at in enumerate(starts)
-    ]
-
-
-_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
 @contextmanager

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import uuid
 from pathlib import Path
 
 import apsw
 import pytest
 
-from fakes import START, HandClock
+from fakes import HandClock
 from postroom.errors import PostroomError, StoreError, StoreFull, VaultLocked
 from postroom.model import Captured, Disposition, Lease, Listed, Outcome, TroubleKind, WorkKind
 from postroom.secret import Secret
-from postroom.store import Store, opened, uuid7s
+from postroom.store import Store, opened
 from postroom.store.processes import Processes
 
 
@@ -222,16 +221,6 @@ def test_what_a_dead_process_left_is_cleared(tmp_path: Path) -> None:
     assert not one.living("gone")
     assert [path.stem for path in tmp_path.iterdir()] == [one.holder]
     one.close()
-
-
-@pytest.mark.parametrize("count", [0, 1, 500])
-def test_public_ids_are_uuids_of_version_7(count: int) -> None:
-    ids = uuid7s(START, count)
-    parsed = [uuid.UUID(text) for text in ids]
-    assert all(each.version == 7 and each.variant == uuid.RFC_4122 for each in parsed)
-    assert [str(each) for each in parsed] == ids == sorted(set(ids))
-    assert all(each.int >> 80 == int(START * 1000) for each in parsed)
-    assert all(later > earlier for later, earlier in zip(uuid7s(START + 1, count), ids, strict=True))
 
 
 async def test_claims_are_fair_among_processes(tmp_path: Path) -> None:
