@@ -102,12 +102,12 @@ class Supervisor:
         work = asyncio.create_task(self._guarded("work", self.worker.run))
         try:
             results = await asyncio.gather(*(self._pass(section, gate) for section in sections))
+            self.worker.end()
+            await work
         finally:
             for task in (heart, work):
                 task.cancel()
             await asyncio.gather(heart, work, return_exceptions=True)
-        await self.around.store.reclaim()
-        await self.worker.drain()
         return results
 
     async def _pass(self, section: str, gate: asyncio.Semaphore) -> Result:

@@ -9,7 +9,7 @@ from postroom import events
 from postroom.clock import Clock
 from postroom.engine.process import process
 from postroom.engine.retry import decide_work
-from postroom.errors import PostroomError, StoreError
+from postroom.errors import PostroomError, StoreError, StoreFull
 from postroom.events import Observer
 from postroom.model import Work, WorkKind, WorkState
 from postroom.store import Store
@@ -26,24 +26,37 @@ class Worker:
     clock: Clock
     observer: Observer
     _told: asyncio.Event = field(default_factory=asyncio.Event)
+    _ending: bool = False
     failed: int = 0  # pieces dead since the start
 
     def tell(self) -> None:
         """There may be work."""
         self._told.set()
 
+    def end(self) -> None:
+        """Let ``run`` return once all that is due is done. (Cancelled in the middle, it would leave claimed work behind.)"""
+        self._ending = True
+        self._told.set()
+
     async def run(self) -> None:
-        """Work for ever."""
-        await self.store.reclaim()
+        """Work until told to end."""
+        left = True  # work may be claimed and undone, by processes that ended or by ourselves when the store failed
         while True:
+            ending = self._ending  # all that is due from here on is done once more
             self._told.clear()
             try:
+                if left:
+                    await self.store.reclaim(own=True)
+                left = False
                 await self.drain()
                 due = await self.store.next_due(WorkKind.PROCESS)
             except StoreError as error:
+                left = True
                 seconds = 15.0
                 self.observer.event(events.STORE_TROUBLE, client="", error=str(error), remedy=error.remedy, seconds=seconds)
                 due = self.clock.now() + seconds
+            if ending:
+                return
             await self._wait(_IDLE if due is None else max(due - self.clock.now(), 0.05))
 
     async def drain(self) -> int:
@@ -57,6 +70,8 @@ class Worker:
         try:
             finished = await process(self.store, pieces)
             await self.store.finish_process(finished)
+        except StoreFull:  # says nothing of these pieces
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a message does to us, the others go on
             if len(pieces) > 1:
                 return sum([await self._do([piece]) for piece in pieces])
@@ -68,13 +83,13 @@ class Worker:
     async def _failed(self, piece: Work, error: Exception) -> None:
         decision = decide_work(error, piece.attempts)
         words = str(error) if isinstance(error, PostroomError) else f"{type(error).__name__}: {error}"
-        event = events.WORK_DEAD if decision.dead else events.WORK_FAILED
-        self.observer.event(event, kind=piece.kind.value, subject=piece.subject, error=words)
         now = self.clock.now()
         state = WorkState.DEAD if decision.dead else WorkState.READY
-        self.failed += decision.dead
         first = piece.first_failed_at if piece.first_failed_at is not None else now
         await self.store.defer(piece, state, now + self.clock.jitter(decision.seconds), first, words[:1000])
+        self.failed += decision.dead
+        event = events.WORK_DEAD if decision.dead else events.WORK_FAILED
+        self.observer.event(event, kind=piece.kind.value, subject=piece.subject, error=words)
 
     async def _wait(self, seconds: float) -> None:
         sleeping = asyncio.create_task(self.clock.sleep(seconds))

@@ -185,9 +185,13 @@ class Store:
             lambda db: work.move(db, piece, state, not_before=not_before, first_failed_at=first_failed_at, fault=fault)
         )
 
-    async def reclaim(self) -> int:
-        """Make the work of dead processes claimable again."""
-        return await self._db.run(lambda db: work.reclaim(db, self._processes.living))
+    async def reclaim(self, *, own: bool = False) -> int:
+        """Make the work of dead processes claimable again; with ``own`` also what this one claimed and left undone."""
+
+        def living(holder: str) -> bool:
+            return self._processes.living(holder) and not (own and holder == self.holder)
+
+        return await self._db.run(lambda db: work.reclaim(db, living))
 
     async def next_due(self, kind: WorkKind) -> float | None:
         """When the next piece of ready work is due."""
