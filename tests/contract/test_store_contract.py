@@ -587,8 +587,10 @@ async def test_the_work_of_the_living_is_not_reclaimed(shelf: Shelf) -> None:
     await shelf.keep(mail(shelf.store, 1))
     await shelf.store.claim(WorkKind.PROCESS, 1)
     other = shelf.open()
-    assert await other.reclaim() == 0
+    assert await other.reclaim(own=True) == 0
     assert await shelf.store.reclaim() == 0
+    assert await shelf.store.reclaim(own=True) == 1
+    assert len(await other.claim(WorkKind.PROCESS, 1)) == 1
 
 
 async def test_facts_of_one_piece_do_not_touch_another(shelf: Shelf) -> None:

@@ -16,11 +16,14 @@ HEAD = 64 * 1024
 _LONGEST = 4096  # octets of one field
 _FIELD = re.compile(rb"^(subject|from|date|message-id)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.IGNORECASE | re.MULTILINE)
 _FOLD = re.compile(rb"\r?\n[ \t]+")
+_BACKSLASH = re.compile(r"(=\?[^?\s]*\?[bq]\?[^?]*\?=)|\\", re.IGNORECASE)  # outside encoded words: see _part
 _MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 
 
 def examine(head: bytes) -> Facts:
     """Subject, From, Date and Message-ID of a message, decoded; the first of each where a field is repeated."""
+    if head.startswith((b"\r\n", b"\n")):  # no header at all
+        return Facts()
     end = head.find(b"\n\r\n")
     bare = head.find(b"\n\n", 0, len(head) if end < 0 else end + 1)  # a header whose lines end in LF alone
     end = end if bare < 0 else bare
@@ -65,16 +68,15 @@ def _words(text: str, name: str, faults: list[str]) -> str:
     from email.header import decode_header
 
     try:
-        parts = decode_header(text)
+        parts = decode_header(_BACKSLASH.sub(lambda found: found[1] or "\\u005c", text))
     except (HeaderParseError, ValueError) as error:
         faults.append(f"{name}: {error}")
         return text
-    return "".join(_part(part, charset, name, faults) for part, charset in parts)
+    # Text alone comes back as text: there was no encoded word.
+    return "".join(text if isinstance(part, str) else _part(part, charset, name, faults) for part, charset in parts)
 
 
-def _part(part: bytes | str, charset: str | None, name: str, faults: list[str]) -> str:
-    if isinstance(part, str):
-        return part
+def _part(part: bytes, charset: str | None, name: str, faults: list[str]) -> str:
     if charset is None:
         return part.decode("raw-unicode-escape", "replace")  # decode_header's own form of the text between words
     try:

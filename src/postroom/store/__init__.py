@@ -211,7 +211,7 @@ class Store:
     async def claim_grant(self, grant: int, seconds: float) -> bool:
         """Take the right to refresh; False while another process has it."""
         now = self._clock.now()
-        return await self._db.run(lambda db: grants.claim_grant(db, grant, self.holder, now, now + seconds))
+        return await self._db.run(lambda db: grants.claim_grant(db, grant, self.holder, now, now + seconds, self._processes.living))
 
     async def release_grant(self, grant: int) -> None:
         """Give the right to refresh back without an answer."""

@@ -6,6 +6,7 @@ restored old file does not replay a token long spent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import apsw
@@ -20,9 +21,8 @@ _GRANT = """
 SELECT id, current, version, made_at, refused_error, refused_words, refused_remedy, refused_with, refused_at
 FROM grants WHERE authority = ? AND client_id = ? AND configured = ?"""
 _ACCESS = 'SELECT token, version, lifetime, expires_at FROM access_tokens WHERE "grant" = ? AND asked_with = ?'
-_CLAIM = """
-UPDATE grants SET claimed_by = ?2, claimed_until = ?3 WHERE id = ?1
-  AND (claimed_by = '' OR claimed_by = ?2 OR claimed_until < ?4)"""
+_CLAIMED = "SELECT claimed_by, claimed_until FROM grants WHERE id = ?"
+_CLAIM = "UPDATE grants SET claimed_by = ?2, claimed_until = ?3 WHERE id = ?1"
 _RELEASE = "UPDATE grants SET claimed_by = '', claimed_until = 0 WHERE id = ? AND claimed_by = ?"
 _ROTATE = "UPDATE grants SET former = current, current = ?2, version = version + 1, made_at = ?3 WHERE id = ?1"
 _ACCEPTED = "UPDATE grants SET refused_error = '', claimed_by = '', claimed_until = 0 WHERE id = ?"
@@ -56,10 +56,16 @@ def _access(db: apsw.Connection, vault: Vault, grant: int, asked_with: str) -> A
     return AccessToken(vault.open(sealed, f"access:{grant}:{asked_with}"), version, lifetime, expires_at)
 
 
-def claim_grant(db: apsw.Connection, grant: int, holder: str, now: float, until: float) -> bool:
-    """Take the right to refresh; False while another has it."""
-    db.execute(_CLAIM, (grant, holder, until, now))
-    return db.changes() == 1
+def claim_grant(db: apsw.Connection, grant: int, holder: str, now: float, until: float, living: Callable[[str], bool]) -> bool:
+    """Take the right to refresh; False while another living process has it. Whoever was killed with it is not waited for."""
+    row: Any = db.execute(_CLAIMED, (grant,)).fetchone()
+    if row is None:
+        return False
+    claimed_by, claimed_until = row
+    if claimed_by not in ("", holder) and claimed_until >= now and living(claimed_by):
+        return False
+    db.execute(_CLAIM, (grant, holder, until))
+    return True
 
 
 def release_grant(db: apsw.Connection, grant: int, holder: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
 from postroom.errors import PostroomError, RemoteProtocolError, Throttled, TokenRefused
@@ -53,7 +54,7 @@ def read_answer(status: int, body: bytes, retry_after: float | None = None) -> T
 def _fields(body: bytes) -> dict[str, object] | None:
     try:
         fields = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
 
@@ -65,6 +66,8 @@ def _token(fields: dict[str, object]) -> TokenAnswer:
     try:
         expires_in = float(str(fields.get("expires_in", DEFAULT_LIFETIME)))
     except ValueError:
+        expires_in = DEFAULT_LIFETIME
+    if not math.isfinite(expires_in):  # Python's JSON knows NaN and Infinity
         expires_in = DEFAULT_LIFETIME
     refresh = fields.get("refresh_token")
     return TokenAnswer(

@@ -74,7 +74,7 @@ def oauth_error(challenge: bytes) -> OAuthError:
     text = challenge.decode("utf-8", "replace")
     try:
         answer = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return OAuthError("", text=_short(text))
     if not isinstance(answer, dict):
         return OAuthError("", text=_short(text))

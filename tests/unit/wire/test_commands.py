@@ -1,0 +1,108 @@
+"""What we write: nothing that a server could read as more than one command."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postroom.errors import LocalProtocolError
+from postroom.wire.imap import commands
+from postroom.wire.imap.fragments import Fragments
+from postroom.wire.imap.grammar import parse
+from postroom.wire.imap.types import MailboxStatus
+from postroom.wire.imap.utf7 import decode
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        (commands.select("INBOX", condstore=False), b"SELECT INBOX"),
+        (commands.select("inbox", condstore=True), b"SELECT INBOX (CONDSTORE)"),
+        (commands.select("INBOX/Sub", condstore=False), b'SELECT "INBOX/Sub"'),
+        (commands.select('a "b" \\c', condstore=False), b'SELECT "a \\"b\\" \\\\c"'),
+        (commands.select("Entwürfe & mehr", condstore=False), b'SELECT "Entw&APw-rfe &- mehr"'),
+        (commands.select("", condstore=False), b'SELECT ""'),
+        (commands.status("a", [b"UIDNEXT", b"UIDVALIDITY"]), b'STATUS "a" (UIDNEXT UIDVALIDITY)'),
+        (commands.authenticate("PLAIN", None), b"AUTHENTICATE PLAIN"),
+        (commands.authenticate("PLAIN", b"\0test\0test"), b"AUTHENTICATE PLAIN AHRlc3QAdGVzdA=="),  # RFC 9051 section 6.2.2
+        (commands.authenticate("EXTERNAL", b""), b"AUTHENTICATE EXTERNAL ="),  # RFC 4959 section 3
+        (commands.response(b""), b""),
+        (commands.response(b"\1"), b"AQ=="),
+        (commands.uid_fetch(b"1:5", b"UID FLAGS"), b"UID FETCH 1:5 (UID FLAGS)"),
+        (commands.uid_store(b"1", b"\\Seen"), b"UID STORE 1 +FLAGS.SILENT (\\Seen)"),
+        (commands.uid_move(b"1", "Done"), b'UID MOVE 1 "Done"'),
+        (commands.uid_copy(b"1", "Done"), b'UID COPY 1 "Done"'),
+        (commands.uid_expunge(b"1:2"), b"UID EXPUNGE 1:2"),
+    ],
+    ids=lambda value: value.decode(),
+)
+def test_lines(written: bytes, line: bytes) -> None:
+    assert written == line
+
+
+@pytest.mark.parametrize("octets", [b"a\rb", b"a\nb", b"a\0b", b"a\r\nP2 DELETE INBOX", b"\xff"])
+def test_what_a_quoted_string_cannot_hold_is_refused(octets: bytes) -> None:
+    with pytest.raises(LocalProtocolError):
+        commands.quoted(octets)
+
+
+@given(st.text(max_size=30))
+def test_a_folder_of_any_name_is_one_line(name: str) -> None:
+    """Control characters are not printable US-ASCII, and travel as modified base64 (RFC 3501 section 5.1.3)."""
+    line = commands.select(name, condstore=False)
+    assert line.isascii()
+    assert not any(octet in line for octet in b"\r\n\0")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+def test_a_server_reads_the_name_that_we_meant(name: str) -> None:
+    fragments = Fragments()
+    fragments.feed(b"* STATUS " + commands.mailbox(name) + b" (UIDNEXT 1)\r\n")
+    parts = fragments.next()
+    assert isinstance(parts, list)
+    status = parse(parts)
+    assert isinstance(status, MailboxStatus)
+    assert decode(status.mailbox) == ("INBOX" if name.upper() == "INBOX" else name)
+
+
+# --- sequence sets ----------------------------------------------------------------------------------------------------
+
+
+def members(sets: list[bytes]) -> list[int]:
+    """Every UID that is named, as often as it is."""
+    found: list[int] = []
+    for each in sets:
+        for item in each.split(b","):
+            low, _, high = item.partition(b":")
+            found += range(int(low), int(high or low) + 1)
+    return found
+
+
+@given(st.lists(st.integers(1, 300) | st.integers(2**32 - 20, 2**32 - 1)), st.integers(21, 60))
+def test_sequence_sets_name_each_once_and_no_other(uids: list[int], longest: int) -> None:
+    sets = commands.sequence_sets(uids, longest=longest)
+    assert members(sets) == sorted(set(uids))
+    assert all(0 < len(each) <= longest for each in sets)
+
+
+@pytest.mark.parametrize(
+    ("uids", "sets"),
+    [
+        ([], []),
+        ([5], [b"5"]),
+        ([1, 2], [b"1:2"]),
+        ([3, 1, 2, 2, 9, 7, 8], [b"1:3,7:9"]),
+        ([2, 4, 6, 843], [b"2,4,6,843"]),
+        (range(1, 100_001), [b"1:100000"]),
+    ],
+)
+def test_sequence_sets_are_short(uids: list[int], sets: list[bytes]) -> None:
+    assert commands.sequence_sets(uids) == sets
+
+
+def test_many_uids_take_several_lines() -> None:
+    sets = commands.sequence_sets(range(1, 20_000, 2))
+    assert len(sets) > 1
+    assert members(sets) == list(range(1, 20_000, 2))
+    assert all(len(commands.uid_fetch(each, b"UID RFC822.SIZE INTERNALDATE")) < commands.LINE for each in sets)
