@@ -123,7 +123,11 @@ class RemoteProtocolError(ProtocolError):
 
 
 class LimitExceeded(RemoteProtocolError):
-    """The server sent more than Postroom holds for one answer."""
+    """The server sent more than Postroom holds for one answer.
+
+    The connection is made anew by itself. If it comes back, switch on ``enable-debug`` for the client and report the
+    trace: no sound answer is that long.
+    """
 
 
 class NetworkError(PostroomError):
@@ -234,7 +238,10 @@ class ImapStatus(Reply):
 
 
 class HttpStatus(Reply):
-    """The web server refused a request."""
+    """The web server refused a request.
+
+    The server's words follow; RFC 9110 section 15 explains the number.
+    """
 
     def __init__(self, detail: str, *, status: int) -> None:
         super().__init__(detail)

@@ -29,7 +29,7 @@ class Metric:
     labels: tuple[str, ...] = ()
 
 
-STARTED = Event("started", "info", "Postroom began to work.", ("version", "config", "clients"))
+STARTED = Event("started", "info", "Postroom began to work.", ("version", "config", "clients", "web"))
 STOPPED = Event("stopped", "info", "Postroom ended as asked.")
 CONFIG_FAULT = Event("config_fault", "error", "A section has a fault; its client keeps what it had, or stays down.", ("fault",))
 CONFIG_WARNING = Event("config_warning", "warning", "The configuration has something without effect.", ("warning",))

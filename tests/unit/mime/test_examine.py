@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -131,8 +133,6 @@ def test_a_huge_header_is_looked_at_in_part() -> None:
 )
 def test_nothing_takes_long(octets: bytes) -> None:
     """A header made to be slow is read in its time; without a bound each of these would take minutes."""
-    import time
-
     before = time.process_time()
     examine(octets[:HEAD])
     assert time.process_time() - before < 1.0

@@ -12,7 +12,7 @@ import pytest
 
 from fakes import HandClock
 from postroom.errors import PostroomError, StoreError, StoreFull, VaultLocked
-from postroom.model import Captured, Disposition, Lease, Listed, Outcome, TroubleKind, WorkKind
+from postroom.model import Captured, Disposition, GrantKey, Lease, Listed, Outcome, TroubleKind, WorkKind
 from postroom.secret import Secret
 from postroom.store import Store, opened
 from postroom.store.processes import Processes
@@ -160,8 +160,6 @@ async def test_the_store_opens_with_its_own_key_only(tmp_path: Path) -> None:
 
 
 async def test_a_store_that_cannot_be_opened_leaves_nothing_running(tmp_path: Path) -> None:
-    import threading
-
     store_in(tmp_path).close()
     (tmp_path / "vault.key").unlink()
     before = threading.active_count()
@@ -173,8 +171,6 @@ async def test_a_store_that_cannot_be_opened_leaves_nothing_running(tmp_path: Pa
 
 
 async def test_secrets_stand_in_no_file(tmp_path: Path) -> None:
-    from postroom.model import GrantKey
-
     with opened(tmp_path, HandClock(), f"file:{tmp_path / 'vault.key'}", {}) as store:
         key = GrantKey("https://a", "client", store.keyed_hash("CONFIGURED-TOKEN"))
         grant = await store.open_grant(key, Secret("CONFIGURED-TOKEN"), "x")
@@ -183,6 +179,18 @@ async def test_secrets_stand_in_no_file(tmp_path: Path) -> None:
             if path.is_file():
                 octets = path.read_bytes()
                 assert b"-TOKEN" not in octets, path
+
+
+async def test_a_process_that_was_killed_while_it_refreshed_is_not_waited_for(tmp_path: Path) -> None:
+    dead, alive = store_in(tmp_path), store_in(tmp_path)
+    key = GrantKey("https://a", "client", "hash")
+    grant = await dead.open_grant(key, Secret("configured"), "x")
+    assert await dead.claim_grant(grant.id, 60)
+    assert not await alive.claim_grant(grant.id, 60)
+    dead.close()
+    assert await alive.claim_grant(grant.id, 60)
+    assert not await alive.claim_grant(grant.id + 1, 60)  # there is no such grant
+    alive.close()
 
 
 async def test_the_data_is_for_its_owner_alone(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ def said(exchange: Exchange, *challenges: bytes) -> tuple[list[bytes | None], An
     """All that the client says, and what it concludes."""
     words = [next(exchange)]
     try:
-        words.extend(map(exchange.send, challenges))
+        for challenge in challenges:
+            words.append(exchange.send(challenge))  # noqa: PERF401 - extend() would swallow the end
     except StopIteration as stop:
         return words, stop.value
     return words, "not over"

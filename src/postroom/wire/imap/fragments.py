@@ -61,6 +61,7 @@ class Fragments:
     def __init__(self, *, inline: int = 256 * 1024, line: int = 1024 * 1024) -> None:
         self._inline = inline
         self._line = line
+        self._longest = min(line, inline)  # octets of one line: what the buffer holds
         self._buffer = bytearray(_SMALL)
         self._view = memoryview(self._buffer)
         self._start = 0  # the first octet not yet taken
@@ -153,8 +154,9 @@ class Fragments:
             if end < 0:
                 # "\r" may be the last octet here and "\n" the first of the next read
                 self._scan = max(self._end - 1, self._start)
-                self._check_line()
+                self._check_line(self._end - self._start - 1)  # the last octet may be the line's CR
                 return None
+            self._check_line(end - self._start)  # wherever the stream was cut
             line = bytes(self._view[self._start : end])
             self._start = self._scan = end + 2
             if line.endswith(b"}"):
@@ -214,9 +216,9 @@ class Fragments:
         if self._text > self._line:
             raise LimitExceeded(f"one response of more than {self._line} octets")
 
-    def _check_line(self) -> None:
-        if self._end - self._start > min(self._line, self._inline):
-            raise LimitExceeded(f"a line of more than {min(self._line, self._inline)} octets")
+    def _check_line(self, length: int) -> None:
+        if length > self._longest:
+            raise LimitExceeded(f"a line of more than {self._longest} octets")
 
 
 _SMALL = 8 * 1024  # octets of buffer of a conversation at rest

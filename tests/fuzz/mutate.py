@@ -1,0 +1,33 @@
+"""Change octets a little: flip, cut, repeat, join, and put in what codecs stumble over."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+_LINES = [b"\r\n", b"\n", b"\r", b"{5}\r\n", b"{99999999}\r\n", b"~{3+}\r\n", b"P1 OK ", b"+ ", b"* 1 FETCH (", b"Subject: "]
+_MARKS = [b'"', b"\\", b"(", b")", b"NIL", b"\0", b"\xff\xfe", b"=?utf-8?b?", b"?=", b"=?x?q?=E4?=", b"&", b"&-", b"- ", b"}"]
+_NAMES = [b"BODY[] ", b"UID 4294967295 ", b"[pop-client-a]\n", b" = ", b"env:", b"%(x)s", b'{"error":', b"[" * 40, b"(" * 40]
+_WORDS = [*_LINES, *_MARKS, *_NAMES]
+
+
+def mutated(noise: random.Random, corpus: Sequence[bytes]) -> bytes:
+    """A new input out of those that are there."""
+    octets = bytearray(noise.choice(corpus))
+    for _ in range(noise.randint(1, 6)):
+        at = noise.randint(0, len(octets))
+        end = min(len(octets), at + noise.randint(0, 12))
+        kind = noise.randrange(6)
+        if kind == 0 and octets:
+            octets[noise.randrange(len(octets))] = noise.randrange(256)
+        elif kind == 1:
+            del octets[at:end]
+        elif kind == 2:
+            octets[at:at] = noise.choice(_WORDS)
+        elif kind == 3:
+            octets[at:at] = octets[at:end] * noise.randint(1, 20)
+        elif kind == 4:
+            octets[at:] = noise.choice(corpus)[at:]
+        else:
+            octets[at:end] = noise.randbytes(noise.randint(0, 8))
+    return bytes(octets[:20_000])
