@@ -106,7 +106,7 @@ class Tokens:
         asked_with = self._asked_with(request)
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
-            for _attempt in range(int(_CLAIM / _POLL) + 1):
+            for _attempt in range(int(_CLAIM / _POLL) + 10):
                 grant = await self._keeper.open_grant(key, request.refresh_token, asked_with)
                 if (token := self._usable(grant, request.margin, refused)) is not None:
                     return token
@@ -123,6 +123,7 @@ class Tokens:
         try:
             if (token := self._usable(grant, request.margin, refused)) is not None:
                 return token
+            self._check_refusal(grant, request)
             return await self._refresh(key, grant, request)
         finally:
             await self._keeper.release_grant(grant.id)
