@@ -95,6 +95,7 @@ class Tokens:
         self._clock = clock
         self._locks: WeakValueDictionary[GrantKey, asyncio.Lock] = WeakValueDictionary()  # whatever else is asked with
         self.requests = 0  # token requests made
+        self.remembers_refusals = True  # False for a person who asks whether it works now
 
     async def get(self, request: TokenRequest, refused: int | None = None) -> AccessToken:
         """A token that is good for a while, and is not the refused version.
@@ -143,7 +144,7 @@ class Tokens:
 
     def _check_refusal(self, grant: Grant, request: TokenRequest) -> None:
         refusal = grant.refusal
-        if refusal is None or refusal.asked_with != self._asked_with(request):
+        if refusal is None or not self.remembers_refusals or refusal.asked_with != self._asked_with(request):
             return
         if self._clock.now() - refusal.at < _REFUSAL_LASTS:
             raise TokenRefused(refusal.words, error=refusal.error, remedy=refusal.remedy)

@@ -37,6 +37,7 @@ async def check(live: Live, sections: Sequence[str]) -> list[Finding]:
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async with opened(live, clock, log, log.trace) as core:
+        core.kit.tokens.remembers_refusals = False  # what was mended at the authority must show here
 
         async def one(section: str) -> Finding:
             async with gate:
