@@ -236,7 +236,7 @@ class Health(enum.Enum):
     RETRYING = "retrying"  # failed, tried again by itself
     NEEDS_PERSON = "needs a person"  # stands still until something changes
     DISABLED = "disabled"  # enable-client = false
-    ELSEWHERE = "elsewhere"  # another process reads it
+    STALE = "stale"  # no check was proved for longer than its cycles explain
 
 
 @dataclass(frozen=True, slots=True)

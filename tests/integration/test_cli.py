@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import hashlib
 import io
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import apsw
 import pytest
 from running import Here, basic, letter, oauth, rig_sections
 
@@ -128,8 +130,8 @@ class TestMessages:
     @pytest.mark.parametrize("verb", ["show", "export"])
     def test_no_such_message(self, kept: Here, verb: str) -> None:
         done = kept.command("messages", verb, "0", status=1)  # all ids begin so, and none is meant
-        assert "no single message has the id 0" in done.err
-        assert "postroom messages list --json prints the ids" in done.err
+        assert "no message, or more than one, has an id that begins with 0" in done.err
+        assert "postroom messages list prints the beginnings of ids" in done.err
         assert done.out == ""
 
     def test_the_beginning_of_an_id_is_enough(self, kept: Here) -> None:
@@ -417,7 +419,7 @@ class TestWeb:
             assert sample(metrics, "postroom_token_requests_total") == 0
             assert "# TYPE postroom_captured_messages_total counter" in metrics
             assert "# HELP postroom_captured_messages_total Messages kept for the first time." in metrics
-            assert json.loads(service.get("/ready")) == {"status": "ok", "clients": 2, "sick": [B]}
+            assert json.loads(service.get("/ready")) == {"status": "sick", "clients": 2, "sick": [B]}
 
     def test_a_port_that_is_taken(self, here: Here, dovecot: Dovecot) -> None:
         here.put("web", {"listen": f"127.0.0.1:{dovecot.imap_port}"})
@@ -438,3 +440,40 @@ def sample(metrics: str, name: str) -> float:
     """The value of one line."""
     [value] = [line.removeprefix(name) for line in metrics.splitlines() if line.startswith(f"{name} ")]
     return float(value)
+
+
+# --- what a shell does to a command -----------------------------------------------------------------------------------
+
+
+class TestOutputs:
+    def test_an_export_goes_through_a_link_and_into_a_device(self, kept: Here, tmp_path: Path) -> None:
+        row = kept.messages()[0]
+        (tmp_path / "link").symlink_to(tmp_path / "target")
+        (tmp_path / "target").write_bytes(b"old")
+        for output in (str(tmp_path / "link"), "/dev/null"):
+            kept.command("messages", "export", str(row["id"]), "-o", output)
+        assert (tmp_path / "link").is_symlink()
+        assert hashlib.sha256((tmp_path / "target").read_bytes()).hexdigest() == row["digest"]
+        assert Path("/dev/null").is_char_device()
+
+    def test_a_folder_that_is_missing_is_named_without_a_traceback(self, kept: Here, tmp_path: Path) -> None:
+        output = str(tmp_path / "none" / "a.eml")
+        done = kept.command("messages", "export", str(kept.messages()[0]["id"]), "-o", output, status=1)
+        assert "No such file or directory" in done.err
+        assert "Traceback" not in done.err
+
+    def test_status_tells_a_proof_that_is_too_old(self, kept: Here) -> None:
+        """Nobody reads any more: the word is not "working", and the exit status says so."""
+        kept.command("status")
+        with contextlib.closing(apsw.Connection(str(next(kept.directory.rglob("postroom.db"))))) as db:
+            db.execute("UPDATE conditions SET proved_at = proved_at - 86400")
+        done = kept.command("status", "--json", status=1)
+        assert {item["health"] for item in done.objects} == {"stale"}
+        assert "start the service" in done.out
+
+    def test_a_second_reader_leaves_the_health_of_the_first_alone(self, kept: Here) -> None:
+        with kept.service() as service:
+            service.cycles(A)
+            service.cycles(B)
+            kept.command("run", "--once", status=3)
+            assert {item["health"] for item in kept.command("status", "--json").objects} == {"working"}

@@ -72,9 +72,13 @@ def chosen(live: Live, names: Iterable[str]) -> list[str]:
     from postroom.errors import ConfigError
 
     try:
-        return [live.find_client(name) for name in names] or list(live.configuration.sections)
+        sections = [live.find_client(name) for name in names] or list(live.configuration.sections)
     except ConfigError as error:
         raise Failure(error.detail, status=UNUSABLE) from None
+    if not sections:
+        file = live.configuration.file
+        raise Failure(f"{file} configures no client", "Write a pop-client section; the README shows one.", UNUSABLE)
+    return sections
 
 
 @cli.command()
@@ -89,6 +93,8 @@ def run(context: click.Context, once: bool, as_json: bool, clients: tuple[str, .
         from postroom.app.operations.once import once as read_once
 
         context.exit(read_once(live, chosen(live, clients), as_json=as_json))
+    if as_json:
+        raise Failure("--json goes with --once only; the service writes its log", status=UNUSABLE)
     if clients:
         raise Failure("clients can be named with --once only; the service runs all of the file", status=UNUSABLE)
     from postroom.app.observing import Log

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -58,8 +57,9 @@ async def serving(core: Core, log: Log) -> AsyncIterator[str]:
         conditions = await core.store.conditions()
         sick = [c.client for c in conditions.values() if c.health in (Health.NEEDS_PERSON, Health.RETRYING)]
         running = [section for section in core.live.configuration.clients if core.mailbox(section) is not None]
-        body = {"status": "ok", "clients": len(running), "sick": sorted(set(sick) & set(running))}
-        return web.json_response(body, dumps=json.dumps)
+        ill = sorted(set(sick) & set(running))
+        # 200 all the same: one sick mailbox is no reason to take the whole server out of service
+        return web.json_response({"status": "sick" if ill else "ok", "clients": len(running), "sick": ill})
 
     application = web.Application()
     application.add_routes([web.get("/metrics", metrics), web.get("/health", health), web.get("/ready", ready)])

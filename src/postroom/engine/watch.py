@@ -123,8 +123,7 @@ class Watch:
     async def note(self, error: PostroomError) -> None:
         """Keep what stopped a single pass, for status."""
         if isinstance(error, LeaseHeld | LeaseLost):
-            await self._report(Health.ELSEWHERE, fault=str(error), remedy=error.remedy)
-            return
+            return  # whoever reads the mailbox reports its health
         person = decide(error, 1, 0.0, 0.0).person
         await self._report(Health.NEEDS_PERSON if person else Health.RETRYING, fault=str(error), remedy=error.remedy)
 
@@ -207,8 +206,7 @@ class Watch:
         await self._hold(seconds, mailbox)
 
     async def _elsewhere(self, held: StoreError) -> None:
-        self.around.observer.event(events.ELSEWHERE, client=self.section, error=str(held))
-        await self._report(Health.ELSEWHERE, fault=str(held), remedy=held.remedy)
+        self.around.observer.event(events.ELSEWHERE, client=self.section, error=str(held))  # its reader reports its health
         await self._hold(_ELSEWHERE, None)
 
     async def _hold(self, seconds: float, failed: Mailbox | None) -> None:

@@ -261,6 +261,10 @@ class Store:
         """One message by its id, or by the beginning of it where that is unique."""
         return await self._db.run(lambda db: reading.one(db, public_id), writes=False)
 
+    async def readers(self) -> dict[str, str]:
+        """The living process that reads each login's mailbox now."""
+        return await self._db.run(lambda db: reading.readers(db, self._processes.living), writes=False)
+
     async def troubles_of(self) -> list[tuple[str, str, Trouble]]:
         """Every trouble with its login and folder, for status."""
         return await self._db.run(reading.all_troubles, writes=False)

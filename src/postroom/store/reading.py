@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ _TROUBLES = """
 SELECT s.login, t.folder, t.identifier, t.size, t.internal_date, t.email_id, t.kind, t.detail, t.attempts, t.first_seen,
        t.not_before
 FROM troubles t JOIN sources s ON s.id = t.source ORDER BY t.first_seen"""
+_READERS = "SELECT DISTINCT s.login, f.holder FROM folders f JOIN sources s ON s.id = f.source WHERE f.holder <> ''"
 _LAST = 2**62
 
 
@@ -58,6 +60,12 @@ def counts(db: apsw.Connection) -> dict[str, Counts]:
     rows: Any = db.execute(_COUNTS).fetchall()
     open_work: dict[Any, Any] = dict(db.execute(_OPEN).fetchall())  # type: ignore[arg-type]
     return {client: Counts(n, octets, last, open_work.get(client, 0)) for client, n, octets, last in rows}
+
+
+def readers(db: apsw.Connection, living: Callable[[str], bool]) -> dict[str, str]:
+    """The living process that reads each login's mailbox now."""
+    rows: Any = db.execute(_READERS).fetchall()
+    return {login: holder for login, holder in rows if living(holder)}
 
 
 def page(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,8 +16,9 @@ import click
 from postroom.app.config import Live
 from postroom.app.core import opened
 from postroom.app.observing import Quiet
+from postroom.app.terminal import UNUSABLE, Failure, print_json
 from postroom.clock import SystemClock
-from postroom.errors import ConfigError, PostroomError
+from postroom.errors import ConfigError
 from postroom.model import MessageRow, Reference
 from postroom.store import Store
 
@@ -23,11 +26,13 @@ _FOR_PEOPLE = 50
 
 
 def section_of(live: Live, name: str) -> str:
-    """A client's section; one that is no longer configured is meant by its whole name."""
+    """A client's section. One that is no longer configured is meant by its whole name."""
     try:
         return live.find_client(name)
-    except ConfigError:
-        return name
+    except ConfigError as error:
+        if name.startswith("pop-client"):
+            return name
+        raise Failure(error.detail, status=UNUSABLE) from None
 
 
 @asynccontextmanager
@@ -58,8 +63,6 @@ def as_dict(row: MessageRow) -> dict[str, object]:
 
 async def list_messages(live: Live, section: str | None, *, as_json: bool, limit: int | None) -> None:
     """Print messages: for programs all of them in the order of capture, for people the newest."""
-    from postroom.app.terminal import print_json
-
     async with _store(live) as store:
         if as_json:
             async for row in store.messages(client=section, newest_first=False, limit=limit):
@@ -67,18 +70,16 @@ async def list_messages(live: Live, section: str | None, *, as_json: bool, limit
             return
         rows = [row async for row in store.messages(client=section, newest_first=True, limit=limit or _FOR_PEOPLE)]
     if not rows:
-        click.echo("No message has been captured yet.")
+        click.echo(f"No message of {section} has been captured yet." if section else "No message has been captured yet.")
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
     for row in rows:
-        start = f"{row.id[:13]}…{row.id[-4:]}  {_time(row.received)[:16].replace('T', ' ')}  {_short(row.client, 20):20}  "
+        start = f"{row.id[:23]}  {_time(row.received)[:16].replace('T', ' ')}  {_short(row.client, 20):20}  "
         sender, subject = _short(row.facts.sender, 28), row.facts.subject or "(no subject)"
         click.echo(start + f"{sender:28}  " + _short(subject, max(width - len(start) - 31, 20)))
 
 
 async def show_message(live: Live, public_id: str, *, as_json: bool) -> None:
     """Print one message's facts and its header."""
-    from postroom.app.terminal import print_json
-
     async with _store(live) as store:
         row, reference = await _one(store, public_id)
         head = store.blobs.heads([reference], 64 * 1024)[0]
@@ -90,7 +91,7 @@ async def show_message(live: Live, public_id: str, *, as_json: bool) -> None:
             click.echo(f"{name + ':':12} {value}")
     header = head.replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode("utf-8", "replace")
     click.echo()
-    click.echo("".join(c if c.isprintable() or c == "\n" else "?" for c in header))
+    click.echo("".join(c if c.isprintable() or c in "\n\t" else "?" for c in header))
 
 
 async def export(live: Live, section: str | None, ids: Sequence[str] | None, output: Path | None) -> None:
@@ -101,31 +102,40 @@ async def export(live: Live, section: str | None, ids: Sequence[str] | None, out
             _write(store, reference, output)
             return
         if output is None:
-            raise PostroomError("several messages need a folder", remedy="Name one with --output DIRECTORY.")
+            raise Failure("several messages need a folder", "Name one with --output DIRECTORY.", UNUSABLE)
         output.mkdir(parents=True, exist_ok=True)
         chosen = ids if ids is not None else [r.id async for r in store.messages(client=section, newest_first=False, limit=None)]
         for public_id in chosen:
             row, reference = await _one(store, public_id)
             _write(store, reference, output / f"{row.id}.eml")
-        click.echo(f"{len(chosen)} messages written to {output}", err=True)
+        click.echo(f"{len(chosen)} message{'' if len(chosen) == 1 else 's'} written to {output}", err=True)
 
 
 def _write(store: Store, reference: Reference, output: Path | None) -> None:
-    if output is None:
-        for piece in store.blobs.pieces(reference):
-            sys.stdout.buffer.write(piece)
+    if output is None or str(output) == "-":
+        sys.stdout.buffer.writelines(store.blobs.pieces(reference))
+        sys.stdout.buffer.flush()
         return
-    partial = output.with_name(output.name + ".partial")
-    with partial.open("wb") as file:
-        for piece in store.blobs.pieces(reference):
-            file.write(piece)
-    partial.replace(output)
+    target = output.resolve()  # what a link names is written, and the link stays
+    if target.exists() and not target.is_file():
+        with target.open("wb") as device:
+            device.writelines(store.blobs.pieces(reference))
+        return
+    file, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(file, "wb") as partial:
+            partial.writelines(store.blobs.pieces(reference))
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 async def _one(store: Store, public_id: str) -> tuple[MessageRow, Reference]:
-    found = await store.message(public_id.replace("…", "")) if "…" not in public_id else None
+    found = await store.message(public_id)
     if found is None:
-        raise PostroomError(f"no single message has the id {public_id}", remedy="postroom messages list --json prints the ids.")
+        words = f"no message, or more than one, has an id that begins with {public_id}"
+        raise Failure(words, "postroom messages list prints the beginnings of ids, with --json whole ones.")
     return found
 
 

@@ -63,6 +63,8 @@ def _tell(result: Result, *, as_json: bool) -> None:
     words += f", {total.settled} settled" if total.settled else ""
     words += f", {total.troubles} in trouble" if total.troubles else ""
     mark = click.style("ok  ", fg="green") if error is None else click.style("FAIL", fg="red")
+    if isinstance(error, LeaseHeld | LeaseLost):
+        mark, words = click.style("busy", fg="cyan"), "not read here"
     click.echo(f"{mark} {result.section}: {words}")
     if error is not None:
         click.echo(f"     {error}\n     {error.remedy}")

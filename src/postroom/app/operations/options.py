@@ -25,7 +25,7 @@ def options(name: str | None = None) -> tuple[Entry, ...]:
     """All options, or those of one name. ConfigError names the nearest where none has that name."""
     if name is None:
         return reference()
-    found = find_entries(name)
+    found = find_entries(name) or tuple(entry for entry in reference() if entry.section == name.lower())
     if not found:
         near = nearest_names(name)
         hint = f"; the nearest are: {', '.join(near)}" if near else "; without a name all are printed"

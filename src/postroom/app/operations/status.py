@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -12,6 +12,7 @@ from postroom.app.core import opened
 from postroom.app.observing import Quiet
 from postroom.clock import SystemClock
 from postroom.model import Condition, Health, Trouble
+from postroom.settings import PopClient
 from postroom.store.reading import Counts
 
 _COLOURS = {
@@ -20,7 +21,7 @@ _COLOURS = {
     Health.RETRYING: "yellow",
     Health.NEEDS_PERSON: "red",
     Health.DISABLED: "bright_black",
-    Health.ELSEWHERE: "cyan",
+    Health.STALE: "red",
 }
 
 
@@ -38,12 +39,13 @@ class ClientStatus:
     fault: str
     remedy: str
     retry_in: float | None
+    process: str = ""  # the living one that reads the mailbox now
     troubles: tuple[tuple[str, Trouble], ...] = ()  # with their folders
 
     @property
     def needs_person(self) -> bool:
         """True when nothing goes on before somebody acts."""
-        return self.health is Health.NEEDS_PERSON
+        return self.health in (Health.NEEDS_PERSON, Health.STALE)
 
     def as_dict(self) -> dict[str, object]:
         """For programs."""
@@ -58,6 +60,7 @@ class ClientStatus:
             "fault": self.fault,
             "remedy": self.remedy,
             "retry_in": self.retry_in,
+            "process": self.process or None,
             "troubles": [
                 {
                     "folder": folder,
@@ -77,11 +80,14 @@ async def status(live: Live) -> list[ClientStatus]:
     log = Quiet(live, clock)
     async with opened(live, clock, log, log.trace) as core:
         conditions, counts = await core.store.conditions(), await core.store.counts()
-        troubles = await core.store.troubles_of()
+        troubles, readers = await core.store.troubles_of(), await core.store.readers()
     now = clock.now()
     sections = list(live.configuration.sections)
     sections += [section for section in sorted(counts) if section not in sections]
-    return [_status(live, section, conditions.get(section), counts.get(section, Counts()), troubles, now) for section in sections]
+    return [
+        _status(live, section, conditions.get(section), counts.get(section, Counts()), troubles, readers, now)
+        for section in sections
+    ]
 
 
 def _status(
@@ -90,6 +96,7 @@ def _status(
     condition: Condition | None,
     counts: Counts,
     troubles: Sequence[tuple[str, str, Trouble]],
+    readers: Mapping[str, str],
     now: float,
 ) -> ClientStatus:
     condition = condition or Condition(section, Health.STARTING)
@@ -103,6 +110,10 @@ def _status(
     elif not client.enable_client:
         health, fault, remedy = Health.DISABLED, "enable-client = false", ""
     login = client.mailbox if client is not None else ""
+    process = readers.get(login, "")
+    if client is not None and _is_stale(client, health, condition.proved_at, now):
+        health, fault = Health.STALE, fault or "no check was proved for longer than its cycles explain"
+        remedy = "Look at the service's log." if process else "No process reads it now: start the service, postroom run."
     return ClientStatus(
         section,
         health,
@@ -113,9 +124,16 @@ def _status(
         _age(counts.last_received, now),
         fault,
         remedy,
-        max(condition.retry_at - now, 0.0) if condition.retry_at is not None else None,
+        condition.retry_at - now if condition.retry_at is not None and condition.retry_at > now else None,
+        process,
         tuple((folder, trouble) for name, folder, trouble in troubles if name == login),
     )
+
+
+def _is_stale(client: PopClient, health: Health, proved_at: float | None, now: float) -> bool:
+    """True when the last proof is older than two cycles and the time-outs of a third explain."""
+    patience = 2 * client.cycle_time + client.connect_timeout + client.protocol_timeout
+    return health in (Health.WORKING, Health.RETRYING) and proved_at is not None and now - proved_at > patience
 
 
 def _age(at: float | None, now: float) -> float | None:
@@ -125,7 +143,7 @@ def _age(at: float | None, now: float) -> float | None:
 def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]:
     """The statuses for people."""
     if not statuses:
-        yield "No client is configured; write a pop-client section (postroom options pop-client)."
+        yield "No client is configured; write a pop-client section; the README shows one."
     width = max((len(item.client) for item in statuses), default=0)
     for item in statuses:
         health = f"{item.health.value:14}"
@@ -133,7 +151,8 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
         proved = f"proved {_span(item.proved_age)} ago" if item.proved_age is not None else "never proved"
         last = f", the last {_span(item.last_age)} ago" if item.last_age is not None else ""
         work = f", {item.open_work} waiting to be processed" if item.open_work else ""
-        yield f"{item.client:{width}}  {shown} {proved:20} {item.messages} messages{last}{work}"
+        process = f", read by {item.process}" if item.process else ""
+        yield f"{item.client:{width}}  {shown} {proved:20} {item.messages} messages{last}{work}{process}"
         if item.fault and item.health is not Health.WORKING:
             yield f"{'':{width}}  {item.fault}"
         if item.remedy and item.health is not Health.WORKING:
