@@ -488,9 +488,10 @@ async def test_other_folders_are_not_reborn(shelf: Shelf) -> None:
     assert await shelf.keep(mail(shelf.store, 1)) == Outcome(1, 0, 0)
 
 
-async def test_a_matched_message_is_settled_under_its_new_identity(shelf: Shelf) -> None:
-    await reborn(shelf, mail(shelf.store, 1))
-    await shelf.keep(mail(shelf.store, 8, SEEN, octets=text(1), validity=2, day=1))
+async def test_a_matched_message_is_settled_under_its_new_identity_as_was_decided_when_it_was_captured(shelf: Shelf) -> None:
+    await reborn(shelf, mail(shelf.store, 1, SEEN), mail(shelf.store, 2))
+    again = (mail(shelf.store, 8, octets=text(1), validity=2, day=1), mail(shelf.store, 9, SEEN, octets=text(2), validity=2, day=2))
+    await shelf.keep(*again)
     assert [item.listed.identifier for item in await shelf.store.unsettled(shelf.lease, 9)] == ["2/8"]
 
 

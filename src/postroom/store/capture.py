@@ -83,9 +83,10 @@ _DROP_TROUBLES = "DELETE FROM troubles WHERE source = ? AND folder = ?"
 _ANY_REBORN = "SELECT 1 FROM reborn WHERE source = ? AND folder = ? LIMIT 1"
 _NEW_RECEIPTS = "SELECT id, digest, internal_date, email_id FROM receipts WHERE id > ?"
 _SAME_DIGEST = """
-SELECT b.receipt, coalesce(r.message, r.id) FROM reborn b JOIN receipts r ON r.id = b.receipt
+SELECT b.receipt, coalesce(r.message, r.id), r.disposition FROM reborn b JOIN receipts r ON r.id = b.receipt
 WHERE b.source = ?1 AND b.folder = ?2 AND b.digest = ?3 AND (b.removed = 0 OR b.internal_date = ?4)
 ORDER BY b.internal_date <> ?4, b.receipt LIMIT 1"""
+_TIED = "UPDATE receipts SET message = ?2, disposition = coalesce(?3, disposition) WHERE id = ?1"
 _SAME_EMAIL = """
 SELECT coalesce(message, id) FROM receipts WHERE source = ? AND email_id = ? AND id <= ? AND digest = ? ORDER BY id LIMIT 1"""
 
@@ -237,23 +238,26 @@ def _match(fenced: Fenced, last: int, batch: Sequence[Captured]) -> int:
         return 0
     matched = 0
     for receipt, digest, internal_date, email_id in db.execute(_NEW_RECEIPTS, (last,)).fetchall():
-        message = _met_again(fenced, digest, internal_date) if reborn else None
+        message, disposition = _met_again(fenced, digest, internal_date) if reborn else (None, None)
         if message is None and email_id:
             row = db.execute(_SAME_EMAIL, (fenced.source, email_id, last, digest)).fetchone()
             message = None if row is None else row[0]
         if message is not None:
-            db.execute("UPDATE receipts SET message = ? WHERE id = ?", (message, receipt))
+            db.execute(_TIED, (receipt, message, disposition))
             matched += 1
     return matched
 
 
-def _met_again(fenced: Fenced, digest: Any, internal_date: Any) -> object:
-    """The message of a former epoch that this is. One that we removed is met only with its own date: a later one is new mail."""
+def _met_again(fenced: Fenced, digest: Any, internal_date: Any) -> tuple[Any, Any]:
+    """The message of a former epoch that this is, with what was decided about it when it was captured.
+
+    One that we removed is met only with its own date: a later one with the same octets is new mail.
+    """
     row = fenced.db.execute(_SAME_DIGEST, (fenced.source, fenced.folder, digest, internal_date)).fetchone()
     if row is None:
-        return None
+        return None, None
     fenced.db.execute("DELETE FROM reborn WHERE receipt = ?", (row[0],))
-    return row[1]
+    return row[1], row[2]
 
 
 def unsettled(db: apsw.Connection, lease: Lease, limit: int) -> list[Unsettled]:
