@@ -16,7 +16,7 @@ from crash.verdict import Kept, Seeded
 from servers.authority import Authority
 from servers.dovecot import Dovecot
 
-SERIES = Series(seed=1, kills=10, cuts=10, messages=400, dispositions=DISPOSITIONS)
+SERIES = Series(seed=21, kills=10, cuts=10, messages=400, dispositions=DISPOSITIONS)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -164,7 +165,7 @@ def _resolve(future: asyncio.Future[Any], result: Any, failed: BaseException | N
 
 def open_connection(path: Path) -> apsw.Connection:
     """Open the database, made if missing, and bring its schema up to date. Raises ``StoreNewer`` and ``StoreError``."""
-    with translated():
+    with translated(), _opening(path):
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(_BUSY)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -173,6 +174,14 @@ def open_connection(path: Path) -> apsw.Connection:
         connection.execute("PRAGMA cache_size = -32768")
         migrate(connection)
         return connection
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """One process at a time: SQLite does not wait for another that is just changing the file to WAL, it answers BUSY."""
+    with open(path.with_name(path.name + ".opening"), "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the file's closing, and with the process
+        yield
 
 
 def migrate(connection: apsw.Connection) -> None:
