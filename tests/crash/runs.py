@@ -188,10 +188,12 @@ class Runs:
             ended = run.postroom.run()
             seconds = time.monotonic() - begun
             passed = proxy.total
-        (run.postroom.directory / "data").rename(run.postroom.directory / "used")
-        begun = time.monotonic()
-        run.postroom.kept()  # starts as a run does, finds an empty store, and ends
-        start = time.monotonic() - begun
+        start = 0.0
+        if kind == "kill":
+            (run.postroom.directory / "data").rename(run.postroom.directory / "used")
+            begun = time.monotonic()
+            run.postroom.kept()  # starts as a run does, finds an empty store, and ends
+            start = time.monotonic() - begun
         if ended is None or ended.status:
             raise UndisturbedError(f"even undisturbed ({way}) it ends with {ended}")
         shutil.rmtree(run.postroom.directory)
