@@ -91,7 +91,7 @@ class ImapReader:
         state = None if since is None else State.read(since)
         selected = await self._look(folder, state)
         if selected is None:  # STATUS says that nothing changed
-            return Changes((), since or "", complete=False)
+            return Changes((), since or "")
         began = ""
         if state is None:
             state = self._beginning(selected, await self._next(selected))
@@ -320,6 +320,3 @@ def _reset_reason(state: State, selected: Selected) -> str:
     if selected.modseq is not None and selected.modseq < state.modseq:
         return f"HIGHESTMODSEQ was {state.modseq} and is {selected.modseq}: the server was restored from a backup"
     return ""
-
-
-__all__ = ["ImapReader", "open_imap"]

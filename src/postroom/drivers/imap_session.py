@@ -59,7 +59,6 @@ class Selected:
     exists: int = 0
     modseq: int | None = None
     touched: bool = True  # something may have changed since it was last listed
-    read_only: bool = False
     opened: bool = False  # SELECT was answered
 
 

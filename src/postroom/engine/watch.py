@@ -231,6 +231,3 @@ class Watch:
             await self.around.store.report(condition)
         except StoreError:
             return  # the store's trouble is told of where it stops something
-
-
-__all__ = ["Surroundings", "Watch"]

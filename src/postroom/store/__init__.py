@@ -38,7 +38,7 @@ from postroom.model import (
 )
 from postroom.secret import Secret
 from postroom.store import capture, grants, reading, work
-from postroom.store.blobs import Blobs, Reservation
+from postroom.store.blobs import Blobs
 from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
 from postroom.store.processes import Processes
@@ -301,6 +301,3 @@ def opened(directory: Path, clock: Clock, vault_key: str, environment: Mapping[s
         yield store
     finally:
         store.close()
-
-
-__all__ = ["LEASE", "Reservation", "Store", "opened"]
