@@ -1,4 +1,4 @@
-"""``python -m docs.pages [--check]``: options, command line, errors, events and metrics, states."""
+"""``python -m docs.pages [--check]``: options, command line, errors, refusals, events and metrics, states."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from postroom import errors, events
 from postroom.app.cli import cli
 from postroom.model import WORK_MOVES, Health
+from postroom.net import refusals
 from postroom.settings.reference import options_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +68,47 @@ def _subclasses(cls: type[errors.PostroomError]) -> Iterator[type[errors.Postroo
         yield from _subclasses(sub)
 
 
+_REFUSALS = {
+    refusals.Where.TOKEN: "When a token is asked for",
+    refusals.Where.DEVICE: "While a device code is entered",
+    refusals.Where.LOGIN: "When a mail server is logged in to",
+    refusals.Where.PAGE: "In the browser",
+}
+
+
+def refusals_markdown() -> str:
+    """Every refusal that is known: what is heard, what it means, what to do."""
+    parts = [
+        _HEAD + "# Refusals\n\nWhat authorities and mail servers say when they refuse, what it means and what to do about it. "
+    ]
+    parts.append("The first entry that fits counts. *retry* and *throttle* (less often) mend themselves; *reauthorize* needs a ")
+    parts.append("person; *once it has lasted*: good credentials are refused in these words too, in passing. `CLIENT` stands for ")
+    parts.append("the name of a client.\n")
+    for where, title in _REFUSALS.items():
+        parts.append(f"\n## {title}\n\n| name | what is heard | what it means | fate | what to do | source |\n")
+        parts.append("| --- | --- | --- | --- | --- | --- |\n")
+        parts += [_refusal_row(rule) for rule in refusals.rules() if rule.at is where]
+    return "".join(parts)
+
+
+def _refusal_row(rule: refusals.Rule) -> str:
+    fate = rule.fate.value if rule.certain else f"{rule.fate.value}, once it has lasted"
+    cells = (f"`{rule.name}`", _heard(rule), rule.means, fate, rule.remedy, f"[source]({rule.source})")
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
+
+
+def _heard(rule: refusals.Rule) -> str:
+    parts = [rule.authority.capitalize()]
+    parts += [f"HTTP {', '.join(map(str, rule.status))}"] if rule.status else []
+    parts += [f"`{word}`" for word in (rule.error, rule.suberror) if word]
+    parts += [f"AADSTS {', '.join(map(str, rule.codes))}"] if rule.codes else []
+    if rule.words:
+        of_token = rule.at in (refusals.Where.TOKEN, refusals.Where.DEVICE)
+        heard = refusals.heard_from_token_body("", 400, rule.example.encode()) if of_token else None
+        parts.append(f"such as `{heard.words if heard else rule.example}`")
+    return "; ".join(part for part in parts if part)
+
+
 def events_markdown() -> str:
     """Every log event and metric."""
     parts = [_HEAD + "# Events and metrics\n\n## Log events\n\n| event | level | when | fields |\n| --- | --- | --- | --- |\n"]
@@ -94,6 +136,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "options.md": options_markdown,
     "cli.md": cli_markdown,
     "errors.md": errors_markdown,
+    "refusals.md": refusals_markdown,
     "events.md": events_markdown,
     "states.md": states_markdown,
 }
