@@ -32,6 +32,7 @@ from servers.dovecot_config import (
     Settings,
     Tokens,
     dovecot_conf,
+    oauth2_app_conf,
     oauth2_conf,
 )
 from servers.install import program
@@ -107,6 +108,7 @@ class Dovecot:
         self._conf.write_text(dovecot_conf(self._settings))
         if self._settings.tokens:
             (self._settings.directory / "oauth2.conf").write_text(oauth2_conf(self._settings.tokens))
+            (self._settings.directory / "oauth2-app.conf").write_text(oauth2_app_conf(self._settings.tokens))
 
     @property
     def _conf(self) -> Path:

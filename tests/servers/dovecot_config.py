@@ -53,6 +53,7 @@ class Tokens:
 
     introspection_url: str  # with the client's name and secret in it
     discovery_url: str  # only named to clients, in the challenge after a refusal
+    applications: bool = False  # whether an application's own token opens mailboxes; a refusal asks twice then
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,22 @@ class Settings:
 
 def oauth2_conf(tokens: Tokens) -> str:
     """The file that the oauth2 passdb reads. Every login asks the authority anew, so revoking bites at once."""
+    return _oauth2_conf(tokens, "username_attribute = email")
+
+
+def oauth2_app_conf(tokens: Tokens) -> str:
+    """The file of the second oauth2 passdb: an application's token opens every mailbox of the domain of ``app``.
+
+    Whatever the token is, the authority's answer must have ``email`` and ``app``, else a refusal becomes [UNAVAILABLE].
+    """
+    return _oauth2_conf(tokens, "username_attribute = app\nusername_format = %Ld")
+
+
+def _oauth2_conf(tokens: Tokens, whose: str) -> str:
     return f"""\
 introspection_mode = post
 introspection_url = {tokens.introspection_url}
-username_attribute = email
+{whose}
 active_attribute = active
 active_value = true
 timeout_msecs = 5000
@@ -138,12 +151,16 @@ pop3_logout_format = in=%i out=%o top=%t/%p, retr=%r/%b, del=%d/%m, size=%s"""
 
 def _passdbs(settings: Settings) -> str:
     identities = settings.identities
-    oauth = f"""
+    files = ["oauth2.conf"] + ["oauth2-app.conf"] * (settings.tokens is not None and settings.tokens.applications)
+    oauth = "".join(
+        f"""
 passdb {{
   driver = oauth2
   mechanisms = xoauth2 oauthbearer
-  args = {settings.directory}/oauth2.conf
+  args = {settings.directory}/{file}
 }}"""
+        for file in files
+    )
     return f"""\
 passdb {{
   driver = static

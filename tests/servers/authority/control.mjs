@@ -1,17 +1,35 @@
 // The test's side door: POST /control/NAME with a JSON object, answered with JSON. Not part of any OAuth standard.
 
 import * as faults from './faults.mjs';
-import { expire, revoke, rotation } from './memory.mjs';
+import { delegate, forgetPeople, knowPassword, knowServiceAccount } from './grants.mjs';
+import { expire, expireAll, revoke, rotation } from './memory.mjs';
+import { knowCertificate } from './microsoft.mjs';
+import { certified, resource, scope, scopes } from './names.mjs';
+import { unwrap, wrap } from './tokens.mjs';
 
-export const DEFAULTS = { accessTtl: 3600, rotate: false, tokenLength: 43 };
+export const defaults = () => ({
+  accessTtl: 3600,
+  codeTtl: 600,
+  deviceTtl: 900,
+  deviceInterval: null,
+  rotate: false,
+  tokenLength: 43,
+  tokenFormat: 'opaque',
+  claims: {}, // of JWTs, in the place of the true ones
+  refreshExpiresIn: null,
+  iss: true, // false: none; a text: that one
+  signedIn: [], // accounts that the consent page offers
+  testers: null, // the only ones who may consent
+  outOfBand: true,
+});
 
-export function makeControl(provider, settings, { scope, resource, resourceServer }) {
-  async function grantFor(account, client) {
-    const grant = new provider.Grant({ accountId: account, clientId: client.clientId });
-    grant.addOIDCScope(scope);
-    grant.addResourceScope(resource, scope);
-    return grant.save();
-  }
+export function makeControl(provider, settings, { grantFor, resourceServer, memory }) {
+  const refreshes = new Map(); // account -> refresh grants that were processed, their answers lost or not
+  provider.on('grant.success', (ctx) => {
+    const account = ctx.oidc.entities.Account?.accountId;
+    if (ctx.oidc.params.grant_type === 'refresh_token') refreshes.set(account, (refreshes.get(account) ?? 0) + 1);
+  });
+  const shaped = (value) => (settings.tokenFormat === 'jwt' ? wrap(value, provider.issuer, settings.claims) : value);
 
   // A token's beginnings: somebody has consented, nobody needed a browser.
   async function beginnings({ account, client_id: clientId, ttl }) {
@@ -32,6 +50,12 @@ export function makeControl(provider, settings, { scope, resource, resourceServe
     return token;
   }
 
+  async function deviceCode(userCode) {
+    const code = await provider.DeviceCode.findByUserCode(userCode.toUpperCase().replace(/\W/g, ''));
+    if (!code) throw new Error(`no such user code: ${userCode}`);
+    return code;
+  }
+
   return {
     async refresh_token(wanted) {
       const token = await new provider.RefreshToken({
@@ -48,22 +72,53 @@ export function makeControl(provider, settings, { scope, resource, resourceServe
         ...await beginnings(wanted),
         resourceServer: new provider.ResourceServer(resource, resourceServer()),
       }).save();
-      return endIfOver('AccessToken', token, wanted);
+      return shaped(endIfOver('AccessToken', token, wanted));
     },
 
-    revoke_access: (named) => revoke('AccessToken', named),
+    // As after the person's visit to the page: what was asked for is granted.
+    async approve_device({ user_code: userCode, account }) {
+      const code = await deviceCode(userCode);
+      const client = await provider.Client.find(code.clientId);
+      const asked = code.params.scope?.split(' ').filter((one) => scopes.includes(one)) ?? [];
+      Object.assign(code, { accountId: account, grantId: await grantFor(account, client), resource, scope: asked.join(' ') });
+      await code.save();
+    },
+
+    async deny_device({ user_code: userCode }) {
+      const code = await deviceCode(userCode);
+      Object.assign(code, { error: 'access_denied', errorDescription: 'The person said no' });
+      await code.save();
+    },
+
+    async certificate({ client_id: id, certificate }) {
+      const { metadata, thumbprint } = certified(id, certificate);
+      await memory('Client').upsert(id, metadata);
+      knowCertificate(id, thumbprint);
+      return thumbprint;
+    },
+
+    password: knowPassword,
+    service_account: knowServiceAccount,
+    delegate,
+    expire_codes: () => expireAll('AuthorizationCode'),
+    expire_device_codes: () => expireAll('DeviceCode'),
+    revoke_access: ({ token, account }) => (
+      revoke('AccessToken', { token: token && unwrap(token), account }) + revoke('ClientCredentials', { token: token && unwrap(token), account })),
     revoke_refresh: (named) => revoke('RefreshToken', named),
     set: (changes) => Object.assign(settings, changes),
-    rotation: ({ on, reuse_detection: detects }) => {
+    rotation: ({ on, exchanged }) => {
       settings.rotate = on;
-      rotation.consumes = detects;
+      rotation.exchanged = exchanged;
     },
     fault: (fault) => faults.order(fault),
     requests: ({ account }) => faults.recorded.filter((entry) => account === null || entry.account === account),
+    refreshes: ({ account }) => refreshes.get(account) ?? 0,
     reset: () => {
       faults.forgetAll();
-      Object.assign(settings, DEFAULTS);
-      rotation.consumes = true;
+      forgetPeople();
+      refreshes.clear();
+      Object.assign(settings, defaults());
+      rotation.exchanged = 'ends';
     },
   };
 }

@@ -67,23 +67,19 @@ export async function pass(endpoint, ctx, next) {
   return fault;
 }
 
-// Processes one request to the token endpoint and records it when its outcome is known.
-export async function recordToken(path, ctx, next) {
-  const chunks = [];
-  for await (const chunk of ctx.req) chunks.push(chunk);
-  const body = Buffer.concat(chunks).toString();
-  ctx.req.body = body; // oidc-provider takes it from here
-  const entry = describe(path, ctx, body);
+// Processes one request to the token endpoint, whose form is read already, and records it when its outcome is known.
+export async function recordToken({ path, form }, ctx, next) {
+  const entry = describe(path, ctx, form);
   recorded.push(entry);
   const fault = await pass('token', ctx, next);
   // Google names a refresh token in this answer only when it is a new one; clients must keep the old one then.
   if (entry.refresh_token !== null && ctx.body?.refresh_token === entry.refresh_token) delete ctx.body.refresh_token;
+  entry.account ??= ctx.oidc?.entities.Account?.accountId ?? null;
   entry.fault = fault?.kind ?? null;
   entry.status = ctx.respond === false ? null : ctx.status;
 }
 
-function describe(path, ctx, body) {
-  const form = new URLSearchParams(body);
+function describe(path, ctx, form) {
   const [basicId] = basic(ctx.get('authorization'));
   const refreshToken = form.get('refresh_token');
   return {
@@ -92,8 +88,10 @@ function describe(path, ctx, body) {
     client_id: form.get('client_id') ?? basicId,
     authentication: authentication(basicId, form),
     refresh_token: refreshToken,
-    account: ownerOf(refreshToken),
+    account: ownerOf(refreshToken) ?? form.get('username'),
     scope: form.get('scope'),
+    code_verifier: form.has('code_verifier'),
+    redirect_uri: form.get('redirect_uri'),
     status: null,
     fault: null,
   };
@@ -101,6 +99,7 @@ function describe(path, ctx, body) {
 
 function authentication(basicId, form) {
   if (basicId !== null) return 'basic';
+  if (form.has('client_assertion')) return 'assertion';
   return form.has('client_secret') ? 'post' : 'none';
 }
 

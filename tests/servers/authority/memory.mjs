@@ -5,8 +5,10 @@
 const entries = new Map(); // "Model:id" -> payload
 const owners = new Map(); // every refresh token that ever was -> its account, also after its end
 
-// When false, a refresh token that was exchanged for a new one stays good, as Microsoft keeps it.
-export const rotation = { consumes: true };
+// What becomes of a refresh token that was exchanged for a new one: `ends` (a second use ends the whole consent), `last`
+// (the last one may be used again until its successor was, so that a lost answer can be asked for anew), or `stays`
+// (it is as good as before, as Microsoft's are).
+export const rotation = { exchanged: 'ends' };
 
 export class Memory {
   constructor(model) {
@@ -42,8 +44,10 @@ export class Memory {
   }
 
   async consume(id) {
-    if (this.model === 'RefreshToken' && !rotation.consumes) return;
-    entries.get(this.#key(id)).consumed = Math.floor(Date.now() / 1000);
+    const payload = entries.get(this.#key(id));
+    const consumed = Math.floor(Date.now() / 1000);
+    if (this.model !== 'RefreshToken' || rotation.exchanged === 'ends') payload.consumed = consumed;
+    else if (rotation.exchanged === 'last') for (const older of olderThan(payload)) older.consumed = consumed;
   }
 
   async destroy(id) {
@@ -55,6 +59,20 @@ export class Memory {
   }
 }
 
+const turn = (payload) => payload.rotations ?? 0;
+
+// The refresh tokens of the same consent that came before this one.
+function* olderThan(payload) {
+  for (const [key, other] of entries) {
+    if (key.startsWith('RefreshToken:') && other.grantId === payload.grantId && turn(other) < turn(payload)) yield other;
+  }
+}
+
+// What is kept of a token, for those who must say more of it than the standard answer does.
+export function kept(model, id) {
+  return entries.get(`${model}:${id}`);
+}
+
 export function ownerOf(refreshToken) {
   return owners.get(refreshToken) ?? null;
 }
@@ -62,6 +80,12 @@ export function ownerOf(refreshToken) {
 // Lets a token's hour be over, as if the time had passed.
 export function expire(model, id) {
   entries.get(`${model}:${id}`).exp = Math.floor(Date.now() / 1000) - 1;
+}
+
+export function expireAll(model) {
+  const found = [...entries.keys()].filter((key) => key.startsWith(`${model}:`));
+  for (const key of found) expire(model, key.slice(model.length + 1));
+  return found.length;
 }
 
 // Removes tokens of one kind: the token named, or all of the account named. Answers how many.

@@ -2,119 +2,112 @@
 //
 // Started as `node server.mjs JSON` with {port, tls: {port, certificate, key} | null, clients: [{id, secret}],
 // server: {id, secret}}. It ends when its standard input ends, so it never outlives the tests.
+//
+// provider.mjs sets oidc-provider up, names.mjs has scopes and applications, grants.mjs the grants that it lacks,
+// consent.mjs and pages.mjs are what a person meets, tokens.mjs makes JWTs, microsoft.mjs and faults.mjs refuse.
 
-import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 
-import Provider from 'oidc-provider';
-
-import { answerControl, DEFAULTS, makeControl } from './control.mjs';
+import { makeConsent, makeGrantFor, readForm } from './consent.mjs';
+import { answerControl, defaults, makeControl } from './control.mjs';
 import { pass, recordToken } from './faults.mjs';
+import { makeGrants } from './grants.mjs';
 import { Memory } from './memory.mjs';
+import { isMicrosoft, refusesAtOnce, reword } from './microsoft.mjs';
+import { resource, scope, scopes } from './names.mjs';
+import { makeProvider } from './provider.mjs';
+import { claimsIn, judge, wrap } from './tokens.mjs';
 
 const options = JSON.parse(process.argv[2]);
 const issuer = `http://127.0.0.1:${options.port}`;
-const resource = 'urn:postroom:mail';
-const settings = { ...DEFAULTS };
+const settings = defaults();
 
-const scopes = [
-  'openid', 'offline_access', 'email', 'profile', 'mail',
-  'https://mail.google.com/',
-  'https://outlook.office.com/.default',
-  'https://outlook.office.com/IMAP.AccessAsUser.All',
-  'https://outlook.office.com/POP.AccessAsUser.All',
-  'https://outlook.office.com/SMTP.Send',
-  'https://outlook.office365.com/.default',
-];
-const scope = scopes.join(' ');
-
-// Opaque tokens only: a JWT could neither be introspected nor revoked.
+// Opaque tokens only: a JWT could neither be introspected nor revoked. tokens.mjs puts an envelope around them.
 const resourceServer = () => ({
   scope, audience: resource, accessTokenFormat: 'opaque', accessTokenTTL: settings.accessTtl,
 });
 
-const client = ({ id, secret }) => ({
-  client_id: id,
-  client_secret: secret,
-  grant_types: ['authorization_code', 'refresh_token'],
-  response_types: ['code'],
-  redirect_uris: ['http://127.0.0.1/callback'],
-  application_type: 'native', // any port of the loopback address
-  token_endpoint_auth_method: 'client_secret_post',
-  id_token_signed_response_alg: 'ES256',
-  scope,
-});
-
-// The one who asks about tokens: the mail server.
-const asker = ({ id, secret }) => ({
-  ...client({ id, secret }), grant_types: [], response_types: [], redirect_uris: [],
-  token_endpoint_auth_method: 'client_secret_basic',
-});
-
-const year = 365 * 24 * 3600;
-const provider = new Provider(issuer, {
-  adapter: Memory,
-  clients: [...options.clients.map(client), asker(options.server)],
-  scopes,
-  jwks: { keys: [generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })] },
-  cookies: { keys: ['of the tests'] },
-  routes: { authorization: '/authorize', token: '/token', introspection: '/introspect', revocation: '/revoke' },
-  pkce: { required: () => false },
-  extraParams: ['access_type', 'login_hint'],
-  findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, email: id }) }),
-  extraTokenClaims: (ctx, token) => ({ email: token.accountId }),
-  expiresWithSession: async () => false,
-  issueRefreshToken: (ctx, asking) => asking.grantTypeAllowed('refresh_token'),
-  rotateRefreshToken: (ctx) => settings.rotate || ctx.oidc.entities.RefreshToken.claims?.rotate === true,
-  formats: { bitsOfOpaqueRandomness: (ctx, token) => (token.kind === 'AccessToken' ? settings.tokenLength * 6 : 256) },
-  ttl: { AccessToken: () => settings.accessTtl, RefreshToken: year, Grant: year, Session: year, Interaction: 600 },
-  interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
-  features: {
-    devInteractions: { enabled: false },
-    introspection: { enabled: true, allowedPolicy: () => true },
-    revocation: { enabled: true },
-    resourceIndicators: {
-      enabled: true,
-      defaultResource: () => resource,
-      useGrantedResource: () => true,
-      getResourceServerInfo: resourceServer,
-    },
-  },
+const provider = makeProvider(issuer, options, settings, { resourceServer });
+const grantFor = makeGrantFor(provider, scopes);
+const consent = makeConsent(provider, settings, { grantFor });
+const grants = makeGrants(provider, {
+  grantFor,
+  resourceServer,
+  audiences: () => [`${issuer}/token`, ...(options.tls ? [`https://localhost:${options.tls.port}/token`] : [])],
 });
 
 // The paths under which the great providers have the same endpoints.
 const ALIASES = [
   [/^\/(oauth2\/v4\/token|[^/]+\/oauth2\/v2\.0\/token)$/, '/token'],
-  [/^\/(o\/oauth2\/v2\/auth|[^/]+\/oauth2\/v2\.0\/authorize)$/, '/authorize'],
+  [/^\/(o\/oauth2\/(v2\/)?auth|[^/]+\/oauth2\/v2\.0\/authorize)$/, '/authorize'],
+  [/^\/[^/]+\/oauth2\/v2\.0\/devicecode$/, '/device_authorization'],
 ];
 
-// The consent page, without a page: `login_hint` names who consents; `deny` does not.
-async function consent(ctx) {
-  const { uid, params } = await provider.interactionDetails(ctx.req, ctx.res);
-  const account = params.login_hint ?? 'nobody@example.test';
-  let result = { error: 'access_denied', error_description: 'The person said no' };
-  if (account !== 'deny') {
-    const grant = new provider.Grant({ accountId: account, clientId: params.client_id });
-    grant.addOIDCScope(scope);
-    grant.addResourceScope(resource, scope);
-    result = { login: { accountId: account }, consent: { grantId: await grant.save() } };
+async function token(ctx, next) {
+  const form = await readForm(ctx);
+  const { asked } = ctx.state;
+  await recordToken({ path: asked, form }, ctx, async () => {
+    if (grants.isServiceAccount(form)) await grants.serviceAccount(ctx, form);
+    else if (!refusesAtOnce(ctx, form, asked)) await next();
+    reword(ctx, form, asked);
+    if (ctx.body?.access_token) dress(ctx.body);
+  });
+}
+
+// The last touches to an answer with tokens, as the test ordered them.
+function dress(body) {
+  if (settings.tokenFormat === 'jwt') body.access_token = wrap(body.access_token, issuer, settings.claims);
+  if (settings.refreshExpiresIn !== null && body.refresh_token) body.refresh_token_expires_in = settings.refreshExpiresIn;
+}
+
+async function introspect(ctx, next) {
+  const form = await readForm(ctx);
+  const claims = claimsIn(form.get('token'));
+  if (claims) form.set('token', claims.jti);
+  ctx.req.body = form.toString();
+  await pass('introspection', ctx, next);
+  judge(ctx, claims);
+}
+
+async function deviceCode(ctx, next) {
+  await next();
+  if (!ctx.body?.device_code) return;
+  if (settings.deviceInterval !== null) ctx.body.interval = settings.deviceInterval;
+  if (!isMicrosoft(ctx.state.asked)) return;
+  const { user_code: code, verification_uri: uri } = ctx.body;
+  delete ctx.body.verification_uri_complete; // Microsoft has none, and a sentence for the person instead
+  ctx.body.message = `To sign in, open the page ${uri} and enter the code ${code} to authenticate.`;
+}
+
+// Each consent begins afresh: who signed in before decides nothing.
+function forgetSession(ctx) {
+  const kept = (ctx.req.headers.cookie ?? '').split('; ').filter((one) => !one.startsWith('_session'));
+  ctx.req.headers.cookie = kept.join('; ');
+}
+
+async function route(ctx, next) {
+  if (ctx.path === '/token' && ctx.method === 'POST') return token(ctx, next);
+  if (ctx.path === '/introspect') return introspect(ctx, next);
+  if (ctx.path === '/device_authorization') return deviceCode(ctx, next);
+  if (ctx.path.startsWith('/interaction/')) return consent.interaction(ctx);
+  if (ctx.path === '/authorize') {
+    if (consent.refusesAuthorization(ctx)) return undefined;
+    forgetSession(ctx);
   }
-  ctx.redirect(await provider.interactionResult(ctx.req, ctx.res, result), uid);
+  return next();
 }
 
 provider.use(async (ctx, next) => {
-  const asked = ctx.path;
-  for (const [pattern, path] of ALIASES) if (pattern.test(asked)) ctx.path = path;
-  if (ctx.path === '/token' && ctx.method === 'POST') await recordToken(asked, ctx, next);
-  else if (ctx.path === '/introspect') await pass('introspection', ctx, next);
-  else if (ctx.path.startsWith('/interaction/')) await consent(ctx);
-  else await next();
+  ctx.state.asked = ctx.path;
+  for (const [pattern, path] of ALIASES) if (pattern.test(ctx.state.asked)) ctx.path = path;
+  await route(ctx, next);
+  consent.finish(ctx);
 });
 provider.on('server_error', (ctx, error) => console.error(error));
 
-const control = makeControl(provider, settings, { scope, resource, resourceServer });
+const control = makeControl(provider, settings, { grantFor, resourceServer, memory: (model) => new Memory(model) });
 const standard = provider.callback();
 const handle = (req, res) => (req.url.startsWith('/control/') ? answerControl(control, req, res) : standard(req, res));
 
