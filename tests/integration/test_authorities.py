@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import hashlib
@@ -11,6 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,9 @@ from cryptography.x509.oid import NameOID
 from test_servers import REDIRECT, Sasl, StopAtTheApplication, accepted, assert_refused
 
 from servers.authority import PUBLIC, TEST, Authority
+from servers.browser import Browser
 from servers.dovecot import Dovecot
+from servers.waiting import free_ports
 
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -358,6 +362,100 @@ def decoded(jwt: str) -> Answer:
     payload = jwt.split(".")[1]
     claims: Answer = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return claims
+
+
+# --- a person at a browser --------------------------------------------------------------------------------------------
+
+[UNUSED] = free_ports(1)
+APPLICATION = f"http://127.0.0.1:{UNUSED}/callback"  # nobody listens there, and the browser must not mind
+OUT_OF_BAND = "urn:ietf:wg:oauth:2.0:oob"
+
+
+def page(authority: Authority, **more: str) -> str:
+    """The address of a consent page, under Google's path."""
+    query = {"client_id": TEST.id, "response_type": "code", "redirect_uri": APPLICATION, "scope": f"openid email {GOOGLE_SCOPE}"}
+    return f"{authority.url}/o/oauth2/v2/auth?{urllib.parse.urlencode({**query, 'access_type': 'offline', **more})}"
+
+
+def told_at(final: str) -> dict[str, str]:
+    """What the address at which a browser ended tells the application."""
+    assert final.startswith(APPLICATION), final
+    return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(final).query))
+
+
+class TestBrowser:
+    def test_one_of_several_accounts_is_chosen(
+        self, authority: Authority, dovecot: Dovecot, browser: Browser, mailbox_user: str, tmp_path: Path
+    ) -> None:
+        authority.sign_in("first@example.test", mailbox_user)
+        told = told_at(browser.consent(page(authority, state="kept"), account=mailbox_user))
+        assert told["state"] == "kept"
+        answer = given(exchange(authority, told["code"], redirect_uri=APPLICATION))
+        assert decoded(answer["id_token"])["email"] == mailbox_user
+        assert accepted(dovecot, mailbox_user, answer["access_token"])
+        browser.visit(page(authority))
+        browser.screenshot(tmp_path / "page.png")
+        assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_the_hint_is_chosen_unless_the_person_wants_another(
+        self, authority: Authority, browser: Browser, mailbox_user: str
+    ) -> None:
+        """Google's `prompt=consent` and a person who signed in with the wrong account."""
+        hinted = page(authority, login_hint=mailbox_user, prompt="consent")
+        for account, expected in ((None, mailbox_user), ("wrong@example.test", "wrong@example.test")):
+            answer = given(exchange(authority, told_at(browser.consent(hinted, account=account))["code"], redirect_uri=APPLICATION))
+            assert decoded(answer["id_token"])["email"] == expected
+
+    def test_denied(self, authority: Authority, browser: Browser, mailbox_user: str) -> None:
+        final = browser.consent(page(authority, state="kept"), account=mailbox_user, decision="deny")
+        assert (told_at(final)["error"], told_at(final)["state"]) == ("access_denied", "kept")
+
+    def test_a_scope_is_withheld(self, authority: Authority, dovecot: Dovecot, browser: Browser, mailbox_user: str) -> None:
+        told = told_at(browser.consent(page(authority), account=mailbox_user, withhold=(GOOGLE_SCOPE,)))
+        assert GOOGLE_SCOPE not in given(exchange(authority, told["code"], redirect_uri=APPLICATION)).get("scope", "").split()
+
+    def test_an_application_in_testing(self, authority: Authority, browser: Browser, mailbox_user: str) -> None:
+        authority.only_testers("tester@example.test")
+        final = browser.consent(page(authority), account=mailbox_user)
+        assert final.startswith(authority.url)
+        assert "Error 403: access_denied" in browser.text()
+        assert "code" in told_at(browser.consent(page(authority), account="tester@example.test"))
+
+    def test_out_of_band(self, authority: Authority, dovecot: Dovecot, browser: Browser, mailbox_user: str) -> None:
+        address = page(authority, redirect_uri=OUT_OF_BAND)
+        code = browser.shown_code(address, account=mailbox_user)
+        assert accepted(dovecot, mailbox_user, token_of(exchange(authority, code, redirect_uri=OUT_OF_BAND)))
+        authority.allow_out_of_band(False)
+        assert browser.consent(address).startswith(authority.url)
+        assert "Error 400: invalid_request" in browser.text()
+
+    def test_a_device_code(self, authority: Authority, dovecot: Dovecot, browser: Browser, mailbox_user: str) -> None:
+        device = TestDeviceCodes()
+        begun = device.begin(authority)
+        assert "Done" in browser.approve_device(begun["verification_uri"], begun["user_code"], account=mailbox_user)
+        assert accepted(dovecot, mailbox_user, token_of(device.poll(authority, begun)))
+        begun = device.begin(authority)
+        browser.approve_device(begun["verification_uri"], begun["user_code"], account=mailbox_user, decision="deny")
+        assert device.poll(authority, begun)[1]["error"] == "access_denied"
+
+    async def test_within_an_event_loop(self, authority: Authority, browser: Browser, mailbox_user: str) -> None:
+        """The application itself listens at the redirect address, as it does at a person's computer."""
+        heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            line = await reader.readline()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK")
+            await writer.drain()
+            writer.close()
+            if not heard.done():
+                heard.set_result(line)
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            address = page(authority, redirect_uri=f"http://127.0.0.1:{port}/callback")
+            final = await asyncio.to_thread(browser.consent, address, account=mailbox_user)
+            assert urllib.parse.urlsplit(final).query.encode() in await heard
 
 
 # --- JWTs and rotation ------------------------------------------------------------------------------------------------
