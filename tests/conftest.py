@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from servers.authority import Authority
+from servers.browser import Browser
 from servers.certificates import Certificates
 from servers.dovecot import Dovecot
 from servers.dovecot_config import DOMAIN
@@ -45,6 +46,13 @@ def authority(real_servers: None, certificates: Certificates) -> Iterator[Author
 def dovecot(authority: Authority, certificates: Certificates) -> Iterator[Dovecot]:
     """A Dovecot for passwords and OAuth 2.0. A test that changes its configuration starts one of its own."""
     with Dovecot(authority.tokens, certificates=certificates) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(real_servers: None) -> Iterator[Browser]:
+    """A person's browser, for the consent pages of the authority."""
+    with Browser() as running:
         yield running
 
 

@@ -43,6 +43,8 @@ DEBIAN = (
     Part("Dovecot LMTP", "dovecot-lmtpd", ("/usr/lib/dovecot/lmtp", "/usr/libexec/dovecot/lmtp")),
     Part("isync", "isync", ("mbsync",)),
     Part("getmail6", "getmail6", ("getmail",)),
+    Part("Chromium", "chromium", ("chromium",)),
+    Part("DejaVu fonts", "fonts-dejavu-core", ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",)),
 )
 
 

@@ -64,7 +64,7 @@ export function reword(ctx, form, asked) {
     if (claims.exp < Date.now() / 1000) {
       refuse(ctx, 401, 'invalid_client', 700024, 'Client assertion is not within its valid time range.');
     } else {
-      const told = ctx.body.error_description;
+      const told = ctx.state.detail;
       refuseKey(ctx, `The key was found, but the assertion was not accepted: ${told}.`, thumbprints.get(claims.iss));
     }
   } else if (isMicrosoft(asked)) {

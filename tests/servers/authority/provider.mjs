@@ -69,7 +69,7 @@ export function makeProvider(issuer, options, settings, { resourceServer }) {
   });
   // An assertion names the address that it is sent to, also where that is an alias (RFC 7523 section 3).
   provider.OIDCContext.prototype.clientJwtAuthExpectedAudience = function audiences() {
-    return new Set([issuer, this.urlFor('token'), `${this.ctx.origin}${this.ctx.state.asked}`]);
+    return new Set([issuer, this.urlFor('token'), `${this.ctx.protocol}://${this.ctx.host}${this.ctx.state.asked}`]);
   };
   return provider;
 }

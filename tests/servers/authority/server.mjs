@@ -106,6 +106,7 @@ provider.use(async (ctx, next) => {
   consent.finish(ctx);
 });
 provider.on('server_error', (ctx, error) => console.error(error));
+provider.on('grant.error', (ctx, error) => { ctx.state.detail = error.error_detail ?? error.cause?.message ?? error.message; });
 
 const control = makeControl(provider, settings, { grantFor, resourceServer, memory: (model) => new Memory(model) });
 const standard = provider.callback();
