@@ -30,12 +30,14 @@ from postroom.model import (
     Absent,
     AccessToken,
     Changes,
+    Consent,
     Disposition,
     Fetched,
     Grant,
     GrantKey,
     Listed,
     Refusal,
+    TokenFields,
     Unfetched,
     Unsettled,
 )
@@ -328,6 +330,7 @@ class MemoryKeeper:
         self._clock = clock
         self._name = name
         self.chains: dict[GrantKey, _Chain] = {} if chains is None else chains
+        self.consented: dict[str, Consent] = {}
 
     def keyed_hash(self, *texts: str) -> str:
         return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
@@ -338,30 +341,60 @@ class MemoryKeeper:
         chain = self.chains[key]
         return replace(chain.grant, access=chain.tokens.get(asked_with))
 
+    async def consent(self, client: str) -> Consent | None:
+        return self.consented.get(client)
+
+    async def save_consent(self, consent: Consent, asked_with: str, fields: TokenFields) -> None:
+        assert fields.refresh_token is not None
+        grant = await self.open_grant(consent.key, fields.refresh_token, asked_with)
+        chain = self.chains[consent.key]
+        chain.grant = replace(
+            chain.grant,
+            refresh_token=fields.refresh_token,
+            version=grant.version + 1,
+            made_at=consent.made_at,
+            refusal=None,
+            former=None,
+            interrupted_at=None,
+        )
+        chain.claimed_by = ""
+        self._keep_access(chain, asked_with, fields)
+        self.consented[consent.client] = consent
+
     async def claim_grant(self, grant: int, seconds: float) -> bool:
-        chain = self._of(grant)
-        if chain.claimed_by not in ("", self._name) and chain.claimed_until >= self._clock.now():
-            return False
-        chain.claimed_by, chain.claimed_until = self._name, self._clock.now() + seconds
+        chain, now = self._of(grant), self._clock.now()
+        if chain.claimed_by not in ("", self._name):
+            if chain.claimed_until >= now:
+                return False
+            chain.grant = replace(chain.grant, interrupted_at=now)
+        chain.claimed_by, chain.claimed_until = self._name, now + seconds
         return True
 
-    async def release_grant(self, grant: int) -> None:
+    async def release_grant(self, grant: int, *, unanswered: bool = False) -> None:
         chain = self._of(grant)
         if chain.claimed_by == self._name:
             chain.claimed_by = ""
+            if unanswered:
+                chain.grant = replace(chain.grant, interrupted_at=self._clock.now())
 
-    async def save_answer(
-        self, key: GrantKey, grant: Grant, asked_with: str, token: Secret, lifetime: float, rotated: Secret | None
-    ) -> AccessToken:
+    async def save_answer(self, key: GrantKey, grant: Grant, asked_with: str, fields: TokenFields) -> AccessToken:
         chain = self.chains[key]
         now = self._clock.now()
+        rotated = fields.refresh_token
         if rotated is not None and rotated != grant.refresh_token:
-            chain.grant = replace(chain.grant, refresh_token=rotated, version=chain.grant.version + 1, made_at=now)
-        former = chain.tokens.get(asked_with)
-        kept = AccessToken(token, 1 if former is None else former.version + 1, lifetime, now + lifetime)
-        chain.tokens[asked_with] = kept
-        chain.grant = replace(chain.grant, refusal=None)
+            former, version = chain.grant.refresh_token, chain.grant.version + 1
+            chain.grant = replace(chain.grant, refresh_token=rotated, former=former, version=version, made_at=now)
+        else:
+            chain.grant = replace(chain.grant, former=None)
+        chain.grant = replace(chain.grant, refusal=None, interrupted_at=None)
         chain.claimed_by = ""
+        return self._keep_access(chain, asked_with, fields)
+
+    def _keep_access(self, chain: _Chain, asked_with: str, fields: TokenFields) -> AccessToken:
+        before = chain.tokens.get(asked_with)
+        version = 1 if before is None else before.version + 1
+        kept = AccessToken(fields.access_token, version, fields.lifetime, self._clock.now() + fields.lifetime)
+        chain.tokens[asked_with] = kept
         return kept
 
     async def save_refusal(self, grant: int, refusal: Refusal) -> None:
@@ -380,13 +413,21 @@ class Authority(Http):
         super().__init__(Dialer())
         self.answers: list[HttpAnswer | PostroomError] = []
         self.forms: list[dict[str, str]] = []
+        self.urls: list[str] = []  # what was asked, in any way
         self.lifetime: object = 3600
         self.rotates = False
         self.gate: asyncio.Event | None = None  # holds every answer back until it is set
 
     async def post_form(self, url: str, form: Mapping[str, str], *, ca_file: Path | None, timeout: float) -> HttpAnswer:
         self.forms.append(dict(form))
-        number = len(self.forms)
+        return await self._answer(url)
+
+    async def get(self, url: str, *, ca_file: Path | None, timeout: float) -> HttpAnswer:
+        return await self._answer(url)
+
+    async def _answer(self, url: str) -> HttpAnswer:
+        self.urls.append(url)
+        number = len(self.urls)
         if self.gate is not None:
             await self.gate.wait()
         if self.answers:
@@ -405,6 +446,39 @@ def refusal(error: str = "invalid_grant", description: str = "", status: int = 4
     return HttpAnswer(status, json.dumps({"error": error, "error_description": description}).encode(), None)
 
 
+@dataclass
+class Bank:
+    """Processes over one keeper's place, and the authority that they ask."""
+
+    clock: HandClock
+    authority: Authority
+    keeper: MemoryKeeper
+    tokens: Tokens
+
+    def another(self, clock: HandClock | None = None) -> Tokens:
+        """Another process."""
+        keeper = MemoryKeeper(self.clock, "there", self.keeper.chains)
+        keeper.consented = self.keeper.consented
+        return Tokens(keeper, self.authority, clock or self.clock)
+
+    @property
+    def asked(self) -> int:
+        """How many requests were made."""
+        return len(self.authority.urls)
+
+    @property
+    def chain(self) -> list[str]:
+        """The refresh tokens that were sent, in turn."""
+        return [form["refresh_token"] for form in self.authority.forms]
+
+
+def banked(clock: HandClock) -> Bank:
+    """A bank with one process."""
+    authority = Authority()
+    keeper = MemoryKeeper(clock)
+    return Bank(clock, authority, keeper, Tokens(keeper, authority, clock))
+
+
 class Traces:
     """What clients with enable-debug said and heard."""
 
@@ -417,7 +491,8 @@ class Traces:
 
 def kit(clock: Clock, tokens: Tokens | None = None) -> Kit:
     """What drivers work with, over real sockets."""
-    return Kit(clock, Dialer(), tokens or Tokens(MemoryKeeper(HandClock()), Authority(), clock), Providers(), Traces())
+    http = Authority()
+    return Kit(clock, Dialer(), http, tokens or Tokens(MemoryKeeper(HandClock()), http, clock), Providers(), Traces())
 
 
 def place(port: int, *, security: Security = Security.NONE, ca_file: Path | None = None, timeout: float = 5.0) -> Place:

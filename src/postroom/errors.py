@@ -16,7 +16,10 @@
     │   └── TimedOut           the peer was silent for too long
     ├── Throttled              the peer asks for less; ``retry_after`` seconds
     ├── AuthError
+    │   ├── ConsentFailed      a person's consent did not come about
     │   ├── TokenRefused       the authority gives no token
+    │   │   └── ConsentMissing     nobody has consented yet
+    │   ├── TokenUnavailable   no token now; passing trouble
     │   ├── LoginRefused       the server does not accept the login
     │   └── NoMechanism        the server offers no mechanism that we may use
     ├── Reply                  the peer answered, and the answer is no
@@ -194,14 +197,50 @@ class AuthError(PostroomError):
 class TokenRefused(AuthError):
     """The authority gives no token.
 
-    Read the authority's words; get a new refresh token and set it as ``password``. The mailbox goes on as soon as the
-    value changes.
+    Read the authority's words; ``postroom authorize CLIENT`` gets a new refresh token. The mailbox goes on as soon as the
+    token or the settings change.
     """
 
-    def __init__(self, detail: str, *, error: str, description: str = "", remedy: str = "") -> None:
+    certain = True  # False: believed only when it has lasted
+
+    def __init__(
+        self, detail: str, *, error: str, description: str = "", remedy: str = "", certain: bool = True, reason: str = ""
+    ) -> None:
         super().__init__(detail, remedy=remedy)
         self.error = error  # RFC 6749 section 5.2
         self.description = description
+        self.certain = certain
+        self.reason = reason  # the name of the entry in the table of refusals
+
+
+class ConsentMissing(TokenRefused):
+    """Nobody has consented yet.
+
+    Run ``postroom authorize CLIENT``, or set the mailbox's refresh token as ``password``.
+    """
+
+    def __init__(self, detail: str, *, remedy: str = "") -> None:
+        super().__init__(detail, error="consent_missing", remedy=remedy, reason="consent-missing")
+
+
+class ConsentFailed(AuthError):
+    """The consent did not come about.
+
+    Run ``postroom authorize CLIENT`` again. If the browser showed an error, answer the question "what do you see?".
+    """
+
+    def __init__(self, detail: str, *, remedy: str = "", error: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
+        self.error = error  # RFC 6749 section 4.1.2.1
+
+
+class TokenUnavailable(AuthError):
+    """No token can be had now.
+
+    It is tried again by itself, less and less often.
+    """
+
+    fate = Fate.RETRY
 
 
 class LoginRefused(AuthError):
@@ -210,6 +249,12 @@ class LoginRefused(AuthError):
     Check ``mailbox`` and ``password``, with OAuth also ``scope`` and whether the account that consented may open this
     mailbox. It is tried again when the settings change, and rarely by itself.
     """
+
+    certain = False  # servers refuse good logins in passing: believed only when it has lasted
+
+    def __init__(self, detail: str = "", *, remedy: str = "", certain: bool = False) -> None:
+        super().__init__(detail, remedy=remedy)
+        self.certain = certain
 
 
 class NoMechanism(AuthError):
@@ -230,8 +275,8 @@ class ImapStatus(Reply):
     The server's words follow; RFC 9051 section 7.1 explains the code in brackets.
     """
 
-    def __init__(self, detail: str, *, status: str, code: str = "", text: str = "") -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, *, status: str, code: str = "", text: str = "", remedy: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
         self.status = status  # NO, BAD or BYE
         self.code = code  # response code without its arguments, upper case
         self.text = text  # the server's own words

@@ -55,6 +55,12 @@ TROUBLE = Event(
 SESSION_ENDED = Event("session_ended", "debug", "The server ended a conversation with its token; a new one follows.", ("client",))
 RETRYING = Event("retrying", "warning", "A client failed and is tried again by itself.", ("client", "error", "remedy", "seconds"))
 NEEDS_PERSON = Event("needs_person", "error", "A client stands still until somebody acts.", ("client", "error", "remedy"))
+ENDING = Event(
+    "ending",
+    "warning",
+    "A token, secret or certificate ends soon, or a provider ends something; told 30, 14 and 3 days ahead.",
+    ("client", "what", "at", "days", "words", "remedy"),
+)
 RECOVERED = Event("recovered", "info", "A client works again.", ("client",))
 ELSEWHERE = Event("elsewhere", "info", "Another process reads this mailbox.", ("client", "error"))
 STORE_TROUBLE = Event(
@@ -83,6 +89,9 @@ CYCLES_TOTAL = Metric(
 PROVED_AT = Metric("postroom_proved_timestamp_seconds", "gauge", "When the path to the mailbox was last proved.", ("client",))
 WORKING = Metric("postroom_client_working", "gauge", "1 while the client works, else 0.", ("client",))
 PROCESSED_TOTAL = Metric("postroom_processed_messages_total", "counter", "Messages understood.")
+DAYS_TO_EXPIRY = Metric(
+    "postroom_days_to_expiry", "gauge", "Days until the next thing ends that a client depends on.", ("client", "what")
+)
 TOKEN_REQUESTS = Metric("postroom_token_requests_total", "counter", "Requests to token endpoints.")
 
 EVENTS = tuple(value for value in list(globals().values()) if isinstance(value, Event))

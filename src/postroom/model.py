@@ -291,6 +291,44 @@ class Grant:
     id: int
     refresh_token: Secret
     version: int
-    made_at: float
+    made_at: float  # when the present refresh token came
     access: AccessToken | None
     refusal: Refusal | None
+    former: Secret | None = None  # the refresh token before, until the present one has worked
+    interrupted_at: float | None = None  # a refresh was begun then, and its answer never came here
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFields:
+    """What a token answer said, to be kept whole (RFC 6749 section 5.1)."""
+
+    access_token: Secret
+    lifetime: float  # seconds
+    refresh_token: Secret | None = None
+    scope: str = ""
+    refresh_lifetime: float | None = None  # seconds, where the authority limits the refresh token
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What ``authorize`` connected a client with. It wins over the configured token until that changes."""
+
+    client: str  # section
+    login: str  # the account that was to be connected; another one asks for a new consent
+    account: str  # the account that signed in, where the authority told; else empty
+    key: GrantKey
+    configured: str  # keyed hash of what stood in ``password`` then; empty for nothing
+    scope: str  # granted
+    made_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class GrantLife:
+    """A grant's dates, for a forecast. No secret is in it."""
+
+    key: GrantKey
+    consented_at: float  # when its first refresh token came here
+    made_at: float  # … its present one
+    used_at: float | None  # when the authority last gave a token for it
+    ends_at: float | None  # when its refresh token ends, where the authority said so
+    refused: str  # the authority's words, while it refuses

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from fakes import START, HandClock, MemoryKeeper
-from postroom.model import AccessToken, Grant, GrantKey, Refusal
+from postroom.model import AccessToken, Consent, Grant, GrantKey, Refusal, TokenFields
 from postroom.net.tokens import Keeper
 from postroom.secret import Secret
 from postroom.store import Store
@@ -35,9 +35,15 @@ class Keepers:
 async def keepers(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Keepers]:
     clock = HandClock()
     if request.param == "memory":
-        shared = MemoryKeeper(clock).chains
+        first = MemoryKeeper(clock)
         names = iter("abcdefgh")
-        yield Keepers(clock, lambda: MemoryKeeper(clock, next(names), shared))
+
+        def memory() -> MemoryKeeper:
+            keeper = MemoryKeeper(clock, next(names), first.chains)
+            keeper.consented = first.consented
+            return keeper
+
+        yield Keepers(clock, memory)
         return
     keepers = Keepers(clock, lambda: Store(tmp_path, clock, f"file:{tmp_path / 'vault.key'}", {}))
     yield keepers
@@ -60,7 +66,7 @@ async def save(
 ) -> AccessToken:
     grant = await opened(keeper, asked_with)
     secret = None if rotated is None else Secret(rotated)
-    return await keeper.save_answer(KEY, grant, asked_with, Secret(text), lifetime, secret)
+    return await keeper.save_answer(KEY, grant, asked_with, TokenFields(Secret(text), lifetime, secret))
 
 
 def refusal(asked_with: str = "x") -> Refusal:
@@ -164,6 +170,102 @@ async def test_an_answer_of_either_kind_ends_the_claim(keepers: Keepers, keeper:
     else:
         await keeper.save_refusal(grant.id, refusal())
     assert await keepers.another().claim_grant(grant.id, 60)
+
+
+async def test_the_former_refresh_token_is_kept_until_the_new_one_has_worked(keepers: Keepers, keeper: Keeper) -> None:
+    await save(keeper, "access", rotated="second")
+    assert (await opened(keepers.another())).former == CONFIGURED
+    await save(keeper, "access")  # asked for with the second one, which is not rotated
+    assert (await opened(keeper)).former is None
+    await save(keeper, "access", rotated="third")
+    assert (await opened(keeper)).former == Secret("second")
+
+
+async def test_a_request_without_an_answer_is_remembered_until_one_comes(keepers: Keepers, keeper: Keeper) -> None:
+    grant = await opened(keeper)
+    await keeper.claim_grant(grant.id, 60)
+    await keeper.release_grant(grant.id)
+    assert (await opened(keeper)).interrupted_at is None
+    keepers.clock.advance(5)
+    await keeper.claim_grant(grant.id, 60)
+    await keeper.release_grant(grant.id, unanswered=True)
+    assert (await opened(keepers.another())).interrupted_at == START + 5
+    await save(keeper, "access")
+    assert (await opened(keeper)).interrupted_at is None
+
+
+async def test_a_claim_that_was_never_given_back_is_a_request_without_an_answer(keepers: Keepers, keeper: Keeper) -> None:
+    grant = await opened(keeper)
+    await keeper.claim_grant(grant.id, 60)
+    keepers.clock.advance(61)
+    assert await keepers.another().claim_grant(grant.id, 60)
+    assert (await opened(keeper)).interrupted_at == START + 61
+
+
+CONSENTED = Consent("pop-client-a", "a@example.org", "a@example.org", KEY, "hash", "mail", START)
+
+
+async def test_a_consent_is_kept_with_its_tokens(keepers: Keepers, keeper: Keeper) -> None:
+    assert await keeper.consent("pop-client-a") is None
+    await save(keeper, "old", rotated="spent")
+    await keeper.save_refusal((await opened(keeper)).id, refusal())
+    await keeper.save_consent(CONSENTED, "x", TokenFields(Secret("access"), 600, Secret("given"), "mail"))
+    other = keepers.another()
+    assert await other.consent("pop-client-a") == CONSENTED
+    assert await other.consent("pop-client-b") is None
+    grant = await opened(other)
+    assert (grant.refresh_token, grant.former, grant.refusal, grant.interrupted_at) == (Secret("given"), None, None, None)
+    assert grant.access == AccessToken(Secret("access"), 2, 600, START + 600)
+    assert (grant.version, grant.made_at) == (3, START)
+
+
+async def test_a_new_consent_stands_in_the_place_of_the_one_before(keeper: Keeper) -> None:
+    for token in ("first", "second"):
+        await keeper.save_consent(CONSENTED, "x", TokenFields(Secret("access"), 600, Secret(token), "mail"))
+    assert (await opened(keeper)).refresh_token == Secret("second")
+
+
+async def test_a_consent_begins_a_chain_where_there_is_none(keepers: Keepers, keeper: Keeper) -> None:
+    keepers.clock.advance(5)
+    consent = replace(CONSENTED, made_at=START + 5)
+    await keeper.save_consent(consent, "x", TokenFields(Secret("access"), 600, Secret("given"), "mail", 86400))
+    grant = await opened(keepers.another())
+    assert (grant.refresh_token, grant.version, grant.made_at) == (Secret("given"), 2, START + 5)
+    assert grant.access == AccessToken(Secret("access"), 1, 600, START + 605)
+
+
+async def test_a_consent_of_two_clients_is_one_chain(keeper: Keeper) -> None:
+    other = replace(CONSENTED, client="pop-client-b", login="b@example.org")
+    for consent, token in ((CONSENTED, "first"), (other, "second")):
+        await keeper.save_consent(consent, "x", TokenFields(Secret(token), 600, Secret(f"given {token}"), "mail"))
+    assert (await keeper.consent("pop-client-a"), await keeper.consent("pop-client-b")) == (CONSENTED, other)
+    grant = await opened(keeper)
+    assert grant.refresh_token == Secret("given second")
+    assert grant.access is not None
+    assert (grant.access.token, grant.access.version) == (Secret("second"), 2)
+
+
+async def test_a_consent_leaves_other_chains_alone(keeper: Keeper) -> None:
+    kept = await save(keeper, "access", rotated="second")
+    key = replace(KEY, configured="account:a@example.org")
+    await keeper.save_consent(replace(CONSENTED, key=key), "x", TokenFields(Secret("other"), 600, Secret("given")))
+    grant = await opened(keeper)
+    assert (grant.refresh_token, grant.access) == (Secret("second"), kept)
+
+
+async def test_a_consent_ends_a_claim(keepers: Keepers, keeper: Keeper) -> None:
+    grant = await opened(keeper)
+    assert await keeper.claim_grant(grant.id, 60)
+    await keepers.another().save_consent(CONSENTED, "x", TokenFields(Secret("access"), 600, Secret("given")))
+    assert await keepers.another().claim_grant(grant.id, 60)
+
+
+async def test_a_refusal_without_an_answer_before_keeps_what_was_interrupted(keeper: Keeper) -> None:
+    grant = await opened(keeper)
+    await keeper.claim_grant(grant.id, 60)
+    await keeper.release_grant(grant.id, unanswered=True)
+    await keeper.save_refusal(grant.id, refusal())
+    assert (await opened(keeper)).interrupted_at == START
 
 
 async def test_keyed_hashes_tell_texts_apart(keepers: Keepers, keeper: Keeper) -> None:

@@ -10,7 +10,7 @@ import pytest
 from fakes import HandClock, ScriptedServer, kit, place
 from postroom.clock import Clock
 from postroom.drivers.imap import ImapReader, open_imap
-from postroom.net.tokens import PasswordCredentials
+from postroom.net.credentials import PasswordCredentials
 from postroom.secret import Secret
 
 Reading = Callable[..., AbstractAsyncContextManager[ImapReader]]
@@ -25,7 +25,7 @@ def reading() -> Reading:
         script: str, *, clock: Clock | None = None, timeout: float = 5.0, **literals: bytes
     ) -> AsyncIterator[ImapReader]:
         hands = kit(clock or HandClock())
-        password = PasswordCredentials("user", Secret("pw"), ())
+        password = PasswordCredentials("user", Secret("pw"), (), "", "pop-client-a")
         async with (
             ScriptedServer(script, literals=literals) as server,
             open_imap(place(server.port, timeout=timeout), password, hands, None) as reader,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from postroom.errors import ConnectError, PostroomError, RemoteProtocolError, TimedOut, TlsError
+from postroom.errors import ConnectError, Lost, PostroomError, RemoteProtocolError, TimedOut, TlsError
 from postroom.net.http import Http, HttpAnswer
 from postroom.net.stream import Dialer
 
@@ -146,7 +146,7 @@ async def test_silence() -> None:
     ids=repr,
 )
 async def test_what_is_no_answer(octets: bytes) -> None:
-    assert type(await failed(octets)) is ConnectError
+    assert type(await failed(octets)) is Lost  # the request may have been carried out
 
 
 async def test_nobody_listens() -> None:

@@ -29,9 +29,12 @@ from postroom.errors import (
     TlsError,
     TokenRefused,
 )
-from postroom.net.tokens import Credentials, PasswordCredentials, TokenCredentials, TokenRequest, Tokens
+from postroom.net.credentials import Credentials, PasswordCredentials, TokenCredentials
+from postroom.net.grants import Application, RefreshToken
+from postroom.net.tokens import TokenRequest, Tokens
 from postroom.secret import Secret
 from postroom.settings import Security
+from postroom.wire.jwt import Wanted
 
 
 def encoded(text: str) -> str:
@@ -39,7 +42,7 @@ def encoded(text: str) -> str:
 
 
 def password(*mechanisms: str) -> Credentials:
-    return PasswordCredentials("user", Secret("pw"), mechanisms)
+    return PasswordCredentials("user", Secret("pw"), mechanisms, "", "pop-client-a")
 
 
 class Google:
@@ -49,8 +52,10 @@ class Google:
         self.clock = HandClock()
         self.authority = Authority()
         self.tokens = Tokens(MemoryKeeper(self.clock), self.authority, self.clock)
-        request = TokenRequest("https://a/token", "client", Secret("sesame"), Secret("refresh"), "mail", None, 300)
-        self.credentials = TokenCredentials("a@b.c", request, self.tokens, mechanisms or ("XOAUTH2",))
+        request = TokenRequest(
+            "https://a/token", Application("client", Secret("sesame")), RefreshToken(Secret("refresh")), "mail", None, 300
+        )
+        self.credentials = TokenCredentials("a@b.c", request, self.tokens, mechanisms or ("XOAUTH2",), Wanted("a@b.c"), self.clock)
 
 
 def xoauth2(token: str) -> str:

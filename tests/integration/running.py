@@ -110,10 +110,11 @@ class Here:
         assert status is None or ended.status == status, ended
         return ended
 
-    def start(self, *arguments: str, file: Path | None = None) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, file: Path | None = None, stdin: int | None = None) -> subprocess.Popen[str]:
         """Begin a command; its output is read by the caller."""
         return subprocess.Popen(
             self._line(arguments, file),
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

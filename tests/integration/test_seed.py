@@ -368,7 +368,7 @@ def test_the_limitations_stand_in_the_remedy(google: Here, authority: Authority,
     with google.service() as service:
         told = service.wait("needs_person", A)
     assert "invalid_grant" in told["error"]
-    assert "in testing a refresh token lasts 7 days: publish the application or make it Internal" in told["remedy"]
+    assert "in testing a refresh token lasts 7 days, and may end when the mailbox is not used for a few days" in told["remedy"]
     assert re.search(r"expired, revoked", told["remedy"])
 
 

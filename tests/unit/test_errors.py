@@ -57,6 +57,8 @@ def test_a_remedy_given_where_the_error_arose_comes_first(cls: type[PostroomErro
 
 FATES = {
     "AuthError": Fate.REAUTHORIZE,
+    "ConsentFailed": Fate.REAUTHORIZE,
+    "ConsentMissing": Fate.REAUTHORIZE,
     "TokenRefused": Fate.REAUTHORIZE,
     "LoginRefused": Fate.REAUTHORIZE,
     "NoMechanism": Fate.REAUTHORIZE,
@@ -92,6 +94,14 @@ def test_the_drawing_shows_every_class_in_its_place() -> None:
 def test_the_peers_own_words_are_fields() -> None:
     refused = errors.TokenRefused("x", error="invalid_grant", description="expired")
     assert (refused.error, refused.description) == ("invalid_grant", "expired")
+    assert (refused.certain, refused.reason) == (True, "")
+    uncertain = errors.TokenRefused("x", error="invalid_grant", certain=False, reason="microsoft-invalid-grant")
+    assert (uncertain.certain, uncertain.reason) == (False, "microsoft-invalid-grant")
+    assert not errors.LoginRefused("x").certain
+    assert errors.LoginRefused("x", certain=True).certain
+    assert errors.ConsentFailed("x", error="access_denied").error == "access_denied"
+    missing = errors.ConsentMissing("[pop-client-a]")
+    assert (missing.error, missing.reason) == ("consent_missing", "consent-missing")
     status = errors.ImapStatus("x", status="NO", code="OVERQUOTA", text="full")
     assert (status.status, status.code, status.text) == ("NO", "OVERQUOTA", "full")
     assert errors.Throttled("x", retry_after=5).retry_after == 5

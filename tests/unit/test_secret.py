@@ -14,6 +14,7 @@ from io import StringIO
 import pytest
 
 from postroom.model import AccessToken, Grant
+from postroom.net.grants import Application, RefreshToken
 from postroom.net.tokens import TokenRequest
 from postroom.secret import Secret
 from postroom.settings import MailboxType, PopClient, SecretSection
@@ -68,7 +69,7 @@ PRINTERS: dict[str, Callable[[], str]] = {
     "dataclass": lambda: repr(Record("x", SECRET)),
     "access token": lambda: repr(AccessToken(SECRET, 1, 2, 3)),
     "grant": lambda: repr(Grant(1, SECRET, 1, 0, AccessToken(SECRET, 1, 2, 3), None)),
-    "token request": lambda: repr(TokenRequest("https://a", "c", SECRET, SECRET, None, None, 0)),
+    "token request": lambda: repr(TokenRequest("https://a", Application("c", SECRET), RefreshToken(SECRET), None, None, 0)),
     "section": lambda: repr(PopClient(section="a", name="a", type=MailboxType.IMAP, mailbox="a@b", password=SECRET)),
     "secret section": lambda: repr(SecretSection(name="a", password=SECRET)),
     "dir": lambda: repr(dir(SECRET)),

@@ -109,7 +109,8 @@ def run(context: click.Context, once: bool, as_json: bool, clients: tuple[str, .
 @click.argument("clients", nargs=-1)
 @click.pass_context
 def check(context: click.Context, as_json: bool, clients: tuple[str, ...]) -> None:
-    """Log in everywhere for real; print what works, what does not, and the remedy."""
+    """Take the way to each mailbox for real, step by step; print what works, what does not, and the remedy."""
+    from postroom.app.operations.check import as_lines
     from postroom.app.operations.check import check as check_clients
 
     live = live_of(context)
@@ -119,10 +120,8 @@ def check(context: click.Context, as_json: bool, clients: tuple[str, ...]) -> No
         if as_json:
             print_json(finding.as_dict())
             continue
-        mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
-        click.echo(f"{mark} {finding.client}: {finding.words}")
-        if finding.remedy:
-            click.echo(f"     {finding.remedy}")
+        for line in as_lines(finding):
+            click.echo(line)
     context.exit(FAILED if down or not all(finding.ok for finding in findings) else 0)
 
 
@@ -231,3 +230,6 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None
     click.echo(found(cli, {}, "postroom", "_POSTROOM_COMPLETE").source())
+
+
+from postroom.app import cli_oauth  # noqa: E402, F401 - it adds its commands to the group above

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from postroom.app.config import Live
 from postroom.clock import Clock
@@ -29,13 +29,24 @@ class Core:
     observer: Observer
     clock: Clock
 
-    def mailbox(self, section: str) -> Mailbox | None:
+    consented: dict[str, float] = field(default_factory=dict)  # when each section's consent was given, as last looked
+
+    def mailbox(self, section: str, *, also_disabled: bool = False) -> Mailbox | None:
         """A section's mailbox as configured now; None when it is removed, faulty from the start, or disabled."""
         client = self.live.client(section)
-        if client is None or not client.enable_client:
+        if client is None or not (client.enable_client or also_disabled):
             return None
         secret, authority = self.live.used(self.live.configuration, client)
-        return Mailbox(client, secret, {} if authority is None else {authority.name: authority})
+        authorities = {} if authority is None else {authority.name: authority}
+        return Mailbox(client, secret, authorities, self.consented.get(section))
+
+    async def look_at_consents(self) -> list[str]:
+        """See which consents are in the vault; the sections where that changed since the last look."""
+        found = {consent.client: consent.made_at for consent in await self.store.consents()}
+        changed = [section for section in {*found, *self.consented} if found.get(section) != self.consented.get(section)]
+        self.consented.clear()
+        self.consented.update(found)
+        return changed
 
 
 def vault_key(live: Live) -> str:
@@ -56,7 +67,7 @@ async def opened(
     dialer = Dialer()
     http = Http(dialer)
     with store_opened(live.configuration.settings.data_directory, clock, vault_key(live), environment) as store:
-        kit = Kit(clock, dialer, Tokens(store, http, clock), Providers(), trace)
+        kit = Kit(clock, dialer, http, Tokens(store, http, clock), Providers(), trace)
         try:
             yield Core(live, store, kit, observer, clock)
         finally:

@@ -16,16 +16,19 @@ from typing import Any, TypeVar
 from postroom import __version__, events
 from postroom.app.config import Live
 from postroom.app.core import Core, opened
+from postroom.app.forecasting import announce
 from postroom.app.observing import Log
 from postroom.clock import Clock, SystemClock
 from postroom.engine.read import Progress
 from postroom.engine.supervise import Result, Supervisor
 from postroom.engine.watch import Surroundings
 from postroom.engine.work import Worker
+from postroom.errors import StoreError
 from postroom.settings import Fault, Severity
 
 T = TypeVar("T")
 AT_ONCE = 16  # mailboxes read at the same time by run --once
+_FORECAST = 3600.0  # seconds between looks at what will end
 _LOOK = 2000  # milliseconds between looks at the files that nothing was told of
 
 
@@ -110,12 +113,30 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
             loop.add_signal_handler(name, service.ended.set)
         loop.add_signal_handler(signal.SIGHUP, service.reload)
         watching = asyncio.create_task(_watch_files(service))
+        await service.core.look_at_consents()
         service.supervisor.start(clients)
+        looking = asyncio.create_task(_look_at_the_vault(service))
         await service.ended.wait()
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        for task in (watching, looking):
+            task.cancel()
+        await asyncio.gather(watching, looking, return_exceptions=True)
         await service.supervisor.stop()
         log.event(events.STOPPED)
+
+
+async def _look_at_the_vault(service: Service) -> None:
+    """Notice consents that another process put into the vault, and tell of what will end; both by looking now and then."""
+    told_at = None
+    while True:
+        try:
+            service.supervisor.changed(await service.core.look_at_consents())
+            now = service.core.clock.monotonic()
+            if told_at is None or now - told_at >= _FORECAST:
+                told_at = now
+                await announce(service.core, service.log)
+        except StoreError as error:
+            service.log.event(events.STORE_TROUBLE, client="", error=str(error), remedy=error.remedy, seconds=_LOOK / 1000)
+        await service.core.clock.sleep(_LOOK / 1000)
 
 
 async def _watch_files(service: Service) -> None:
@@ -169,8 +190,9 @@ async def run_once(
     sections: Sequence[str],
     progress: Progress = silent,
     clock: Clock | None = None,
+    cycles: int | None = None,
 ) -> list[Result]:
-    """Read every mailbox whole and do all work, then end."""
+    """Read every mailbox whole, or for so many cycles, and do all work, then end."""
     async with assembled(live, log, clock or SystemClock(), progress) as service:
         report_faults(live, log)
-        return await service.supervisor.once(sections, AT_ONCE)
+        return await service.supervisor.once(sections, AT_ONCE, cycles)

@@ -12,11 +12,15 @@ from typing import Protocol
 
 from postroom.clock import Clock
 from postroom.drivers.provider import Authority, Providers
-from postroom.errors import ConfigError
+from postroom.errors import ConfigError, PostroomError
 from postroom.model import Absent, Changes, Fetched, Listed, Unfetched, Unsettled
+from postroom.net.credentials import Credentials, PasswordCredentials, TokenCredentials, TokenSource
+from postroom.net.grants import Application, ClientCredentials, External, OwnerPassword, RefreshToken, ServiceAccount, Way
+from postroom.net.http import Http
 from postroom.net.stream import Dialer, Trace
-from postroom.net.tokens import Credentials, PasswordCredentials, TokenCredentials, TokenRequest, Tokens
-from postroom.settings import AuthoritySection, MailboxType, PopClient, SecretSection
+from postroom.net.tokens import Consented, TokenRequest, Tokens
+from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, SecretSection
+from postroom.wire.jwt import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,22 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the way to a mailbox: what was found, or the error that ends the way."""
+
+    name: str  # dns, tcp, tls, capabilities, token, login, select
+    words: str
+    error: PostroomError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Mailbox:
     """A client's settings with what they refer to: all that a cycle needs. Equal mailboxes may share a conversation."""
 
     client: PopClient
     secret: SecretSection | None
     authorities: Mapping[str, AuthoritySection]
+    consented_at: float | None = None  # of the consent in the vault: another one is other settings
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,7 @@ class Kit:
 
     clock: Clock
     dialer: Dialer
+    http: Http
     tokens: Tokens
     providers: Providers
     trace: Callable[[str], Trace]  # for a section with enable-debug
@@ -81,29 +96,110 @@ def open_reader(mailbox: Mailbox, kit: Kit) -> AbstractAsyncContextManager[Reade
     return {MailboxType.IMAP: open_imap}[client.type](place, credentials, kit, trace)
 
 
-def credentials_of(mailbox: Mailbox, kit: Kit) -> Credentials:
+class Probe(Protocol):
+    """Takes the way to a mailbox one step at a time."""
+
+    def steps(self, folders: tuple[str, ...]) -> AsyncIterator[Step]:
+        """What each step found; the last one may hold the error that ended the way."""
+
+
+def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Probe:
+    """The way to a mailbox; with ``tokens`` by a token that is not in the vault yet. Raises ``ConfigError``."""
+    from postroom.drivers.imap_probe import ImapProbe
+
+    client = mailbox.client
+    place = kit.providers.place_of(client, mailbox.authorities)
+    trace = kit.trace(client.section) if client.enable_debug else None
+    return {MailboxType.IMAP: ImapProbe}[client.type](place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
+
+
+def credentials_of(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Credentials:
     """Who answers the server: a password, or a token where the mechanisms say so. Raises ``ConfigError``."""
     client = mailbox.client
     if not client.uses_oauth:
-        return PasswordCredentials(client.mailbox, kit.providers.basic_password(client), client.mechanisms)
+        provider = kit.providers.provider_of(client, mailbox.authorities)
+        password = kit.providers.basic_password(client)
+        return PasswordCredentials(client.mailbox, password, client.mechanisms, provider.name if provider else "", client.section)
     authority = kit.providers.authority_of(client, mailbox.authorities)
-    request = token_request(mailbox, authority)
-    return TokenCredentials(client.mailbox, request, kit.tokens, client.mechanisms)
+    request = token_request(mailbox, kit.providers)
+    return TokenCredentials(client.mailbox, request, tokens or kit.tokens, client.mechanisms, wanted(client, authority), kit.clock)
 
 
-def token_request(mailbox: Mailbox, authority: Authority) -> TokenRequest:
-    """The refresh that this mailbox's settings ask for. Raises ``ConfigError``."""
+def wanted(client: PopClient, authority: Authority) -> Wanted:
+    """What a token must say to open the mailbox, as far as its provider is known."""
+    provider = authority.provider
+    rights = provider.rights.get(client.type.value, {}) if provider is not None else {}
+    audiences = provider.audiences if provider is not None else ()
+    return Wanted(client.token_user, audiences, rights.get("delegated", ""), rights.get("application", ""))
+
+
+def token_request(mailbox: Mailbox, providers: Providers) -> TokenRequest:
+    """How this mailbox's settings ask for a token. Raises ``ConfigError``.
+
+    Where ``grant-type`` is not written, a consent in the vault comes first; else what the family does holds.
+    """
     client = mailbox.client
-    if client.client_id is None or client.password is None:
-        raise ConfigError(f"{client.section}: XOAUTH2 needs client-id and password (the refresh token)")
+    consenting = providers.authority_of(client, mailbox.authorities)
+    grant = client.grant_type or consenting.default_grant
+    if grant is GrantType.PASSWORD and client.grant_type is None and client.password is None:
+        grant = GrantType.REFRESH_TOKEN
+    authority = providers.authority_of(client, mailbox.authorities, grant)
+    consented = None
+    if client.grant_type in (None, GrantType.REFRESH_TOKEN):
+        scope = client.scope or consenting.scope(client.type, GrantType.REFRESH_TOKEN)
+        consented = Consented(client.section, client.token_user, client.password, consenting.token_endpoint, scope)
+    way = _way(mailbox, grant)
     return TokenRequest(
-        token_endpoint=authority.token_endpoint,
-        client_id=client.client_id,
-        client_secret=None if mailbox.secret is None else mailbox.secret.password,
-        refresh_token=client.password,
-        scope=client.scope or authority.scope,
+        token_endpoint=_endpoint(way, authority),
+        application=application_of(mailbox, grant, way),
+        way=way,
+        scope=client.scope or authority.scope(client.type, grant),
         ca_file=authority.ca_file,
         margin=client.token_expiry_margin_time,
+        authority=authority.provider.name if authority.provider is not None else "",
         issuer=authority.issuer,
-        consent=authority.authorization_endpoint,
+        client=client.section,
+        consented=consented,
     )
+
+
+def _way(mailbox: Mailbox, grant: GrantType) -> Way:
+    client, secret = mailbox.client, mailbox.secret
+    match grant:
+        case GrantType.REFRESH_TOKEN:
+            return RefreshToken(client.password)
+        case GrantType.CLIENT_CREDENTIALS:
+            return ClientCredentials()
+        case GrantType.PASSWORD:
+            if client.password is None:
+                raise ConfigError(f"[{client.section}] the password grant needs password", option="password")
+            return OwnerPassword(client.token_user, client.password)
+        case GrantType.SERVICE_ACCOUNT:
+            if secret is None or secret.service_account is None:
+                raise ConfigError(f"[{client.section}] needs a secret- section with a service-account", option="secret")
+            return ServiceAccount(secret.service_account, client.token_user)
+        case GrantType.EXTERNAL:
+            environment = {"POSTROOM_MAILBOX": client.mailbox, "POSTROOM_OAUTH_USER": client.token_user}
+            return External(client.token_command, client.token_url, environment)
+
+
+def _endpoint(way: Way, authority: Authority) -> str:
+    match way:
+        case External(command, url):
+            return url or f"token-command {command[0] if command else ''}"
+        case ServiceAccount(key) if authority.built_in:
+            return key.token_uri
+    return authority.token_endpoint
+
+
+def application_of(mailbox: Mailbox, grant: GrantType, way: Way | None = None) -> Application:
+    """The application that a mailbox is opened through, with what proves it. Raises ``ConfigError``."""
+    client, secret = mailbox.client, mailbox.secret
+    if isinstance(way, ServiceAccount):
+        return Application(way.key.client_email)
+    if client.client_id is None and not isinstance(way, External):
+        raise ConfigError(f"[{client.section}] XOAUTH2 needs client-id", option="client-id")
+    if secret is None:
+        own = client.password if grant is GrantType.CLIENT_CREDENTIALS else None
+        return Application(client.client_id or "", own)
+    return Application(client.client_id or "", secret.password, secret.certificate, secret.private_key)

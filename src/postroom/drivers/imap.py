@@ -20,8 +20,8 @@ from postroom.drivers.imap_session import ImapSession, Selected, identifier
 from postroom.drivers.imap_settle import settle
 from postroom.drivers.provider import Place
 from postroom.model import Absent, Changes, Fetched, Listed, Unfetched, Unsettled
+from postroom.net.credentials import Credentials
 from postroom.net.stream import Trace
-from postroom.net.tokens import Credentials
 from postroom.wire.imap import commands, types
 
 IDLE_LONGEST = 9 * 60.0  # seconds; below the half hour of RFC 2177 and the time-outs of most address translators

@@ -25,8 +25,9 @@ from postroom.errors import (
     Throttled,
     TlsError,
 )
+from postroom.net.credentials import Answer, Credentials
+from postroom.net.refusals import Verdict
 from postroom.net.stream import Dialer, Stream, Trace
-from postroom.net.tokens import Answer, Credentials
 from postroom.settings import Security
 from postroom.wire.imap import commands, types
 from postroom.wire.imap.fragments import Fragment, Fragments, LiteralBegin, LiteralEnd, LiteralPiece
@@ -34,8 +35,9 @@ from postroom.wire.imap.grammar import parse
 from postroom.wire.sasl import Exchange, OAuthError
 
 # Response codes and words that mean passing trouble, not a wrong password (RFC 5530 section 3; Google, Dovecot, Microsoft)
-_PASSING_CODES = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG", "CONTACTADMIN"})
+_PASSING_CODES = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG"})
 _TOO_MANY = re.compile(r"too many|maximum number of connections|rate limit|throttl|try again later", re.IGNORECASE)
+_NOT_CONNECTED = re.compile(r"not connected", re.IGNORECASE)
 _LATE = 5.0  # seconds before a token's end from which on a closed conversation is its end
 
 
@@ -81,6 +83,8 @@ class ImapSession:
     capabilities: frozenset[str] = frozenset()
     selected: Selected | None = None
     _tag: int = 0
+    _authenticated: bool = False
+    _credentials: Credentials | None = None
     _bye: str = ""
     _unanswered: int = 0  # commands in flight
     _login: _Login = field(default_factory=_Login)
@@ -88,39 +92,56 @@ class ImapSession:
     @classmethod
     async def open(cls, place: Place, credentials: Credentials, dialer: Dialer, clock: Clock, trace: Trace | None) -> ImapSession:
         """Connect and log in. Raises the network's errors, ``AuthError``, ``Throttled``, ``ImapStatus``."""
+        session = await cls.connect(place, dialer, clock, trace)
+        try:
+            await session.greet(dialer)
+            await session.log_in(credentials)
+        except BaseException:
+            session.stream.abort()
+            raise
+        return session
+
+    @classmethod
+    async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None) -> ImapSession:
+        """The first step of ``open``: the connection, with TLS where it begins with it. Raises ``ConnectError``, ``TimedOut``."""
         fragments = Fragments()
         tls = place.security is Security.SSL_TLS
         stream = await dialer.connect(
             place.host, place.port, fragments, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout
         )
-        session = cls(stream, fragments, place, clock, trace)
-        try:
-            await session._begin(credentials, dialer)
-        except BaseException:
-            stream.abort()
-            raise
-        return session
+        return cls(stream, fragments, place, clock, trace)
 
-    async def _begin(self, credentials: Credentials, dialer: Dialer) -> None:
+    async def greet(self, dialer: Dialer) -> None:
+        """The second: greeting, STARTTLS, capabilities."""
         greeting = await self.response()
         if not isinstance(greeting, types.StatusResponse) or greeting.status is types.Status.BAD:
             raise RemoteProtocolError(f"{self.place.host}:{self.place.port} does not greet as an IMAP server")
         if greeting.status is types.Status.BYE:
             raise self._refusal_to_talk(greeting.text)
+        self._authenticated = greeting.status is types.Status.PREAUTH
         if self.place.security is Security.START_TLS:
-            await self._start_tls(dialer, greeting)
+            await self._start_tls(dialer)
         if not self.capabilities:
             await self.command(b"CAPABILITY")
-        if greeting.status is not types.Status.PREAUTH:
+
+    async def log_in(self, credentials: Credentials) -> None:
+        """The last: the login, unless the server holds us for known (PREAUTH)."""
+        if not self._authenticated:
             await self._log_in(credentials)
+        self._credentials = credentials
+
+    @property
+    def mechanisms(self) -> list[str]:
+        """The SASL mechanisms that the server offers."""
+        return sorted(name[5:] for name in self.capabilities if name.startswith("AUTH="))
 
     def _refusal_to_talk(self, words: str) -> PostroomError:
         if _TOO_MANY.search(words):
             return Throttled(f"{self.place.host}: {words}")
         return Lost(f"{self.place.host}: {words}")
 
-    async def _start_tls(self, dialer: Dialer, greeting: types.StatusResponse) -> None:
-        if greeting.status is types.Status.PREAUTH:
+    async def _start_tls(self, dialer: Dialer) -> None:
+        if self._authenticated:
             raise TlsError("the server is logged in before TLS could begin")  # RFC 9051 section 6.2.1
         if not self.capabilities:
             await self.command(b"CAPABILITY")
@@ -140,8 +161,7 @@ class ImapSession:
     async def _log_in(self, credentials: Credentials) -> None:
         for attempt in (1, 2):
             offered = self.capabilities
-            mechanisms = sorted(name[5:] for name in offered if name.startswith("AUTH="))
-            answer = await credentials.answer(mechanisms, self.place.host, self.place.port)
+            answer = await credentials.answer(self.mechanisms, self.place.host, self.place.port)
             self.capabilities = frozenset()  # they may change with the login (RFC 9051 section 6.2.2)
             status, oauth = await self._authenticate(answer, at_once="SASL-IR" in offered)
             if status.status is types.Status.OK:
@@ -153,8 +173,24 @@ class ImapSession:
             if attempt == 1 and await credentials.refused(answer.version):
                 await self.command(b"CAPABILITY")
                 continue
-            reason = f" ({oauth})" if oauth is not None else ""
-            raise LoginRefused(f"{self.place.host}: {_words(status)}{reason}")
+            raise await self._refusal(credentials, status, oauth)
+
+    async def _refusal(self, credentials: Credentials, status: types.StatusResponse, oauth: OAuthError | None) -> PostroomError:
+        """The refused login, explained by the table of refusals and by the token itself where it can be read."""
+        challenge = f" {oauth.challenge}" if oauth is not None else ""
+        said = f"{self.place.host}: {_words(status)}" + (f" ({oauth})" if oauth is not None else "")
+        return await self._explained(credentials, status, said, _words(status) + challenge)
+
+    async def _explained(
+        self, credentials: Credentials, status: types.StatusResponse | ImapStatus, said: str, heard: str
+    ) -> PostroomError:
+        explained = await credentials.explain(heard)
+        word = status.status.value if isinstance(status, types.StatusResponse) else status.status
+        if explained.rule is not None and explained.rule.fate is Verdict.THROTTLE:
+            return Throttled(said, remedy=explained.remedy)
+        if explained.rule is not None and explained.rule.fate is Verdict.RETRY:
+            return ImapStatus(said, status=word, code=status.code, text=status.text, remedy=explained.remedy)
+        return LoginRefused(said, remedy=explained.remedy, certain=explained.rule is not None and explained.rule.certain)
 
     def _check_passing(self, status: types.StatusResponse) -> None:
         if _TOO_MANY.search(status.text) or status.code == "LIMIT":
@@ -302,9 +338,15 @@ class ImapSession:
         return Lost(words)
 
     async def select(self, folder: str) -> Selected:
-        """Open a folder (RFC 9051 section 6.3.2). Raises ``ImapStatus``."""
+        """Open a folder (RFC 9051 section 6.3.2). Raises ``ImapStatus``, and ``LoginRefused`` for a login that was none."""
         self.selected = Selected(folder)
-        await self.command(commands.select(folder, condstore="CONDSTORE" in self.capabilities))
+        try:
+            await self.command(commands.select(folder, condstore="CONDSTORE" in self.capabilities))
+        except ImapStatus as error:
+            # Exchange lets a token in and says here that it opens nothing: "User is authenticated but not connected."
+            if self._credentials is None or not _NOT_CONNECTED.search(error.text):
+                raise
+            raise await self._explained(self._credentials, error, f"{self.place.host}: {error.detail}", error.detail) from None
         self.selected.opened = True
         if not self.selected.validity:
             raise RemoteProtocolError(f"{folder}: the server names no UIDVALIDITY")

@@ -10,14 +10,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from postroom.errors import ConfigError
 from postroom.secret import Secret
-from postroom.settings import AuthoritySection, PopClient, Security
+from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, Security
 
 _PORTS = {Security.SSL_TLS: 993, Security.START_TLS: 143, Security.NONE: 143}  # RFC 8314 section 7.1, RFC 9051
 
@@ -29,12 +29,23 @@ class Authority:
     name: str  # of the section, or of the built-in authority
     title: str  # the name for messages
     token_endpoint: str
-    scope: str | None  # the client's own, else the provider's; None asks for none
     ca_file: Path | None  # further certificate authorities to trust there
     authorization_endpoint: str | None  # where a person consents
+    device_authorization_endpoint: str | None  # RFC 8628 section 3.1
+    admin_consent_endpoint: str | None  # where an administrator consents for a directory
     issuer: str | None  # the authority's own name for itself
-    is_google: bool
-    is_microsoft: bool
+    provider: Provider | None  # what is known of it; None for one of the configuration alone
+    cloud: Cloud | None
+    built_in: bool  # no section of the configuration stands in for it
+
+    def scope(self, mailbox_type: MailboxType, grant: GrantType) -> str | None:
+        """What reading such a mailbox needs with such a grant; None asks for no scope."""
+        return None if self.cloud is None else self.cloud.scopes.get(mailbox_type.value, {}).get(grant.value)
+
+    @property
+    def default_grant(self) -> GrantType:
+        """How a token is obtained where ``grant-type`` is not written: at Microsoft as the product family does."""
+        return GrantType.PASSWORD if self.provider is not None and self.provider.password_tenant else GrantType.REFRESH_TOKEN
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Cloud:
 
     imap: str
     hosts: tuple[str, ...] = ()  # of the authority, as they stand in tenant-authority
-    scope: str | None = None  # what reading mail with a refresh token needs
+    scopes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type of mailbox, then by grant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +79,18 @@ class Provider:
     clouds: tuple[Cloud, ...]  # the public one first
     contains: str = ""  # what in tenant-authority means this provider, in any case
     tenant: str = ""  # stands for {tenant} where directory-id is not written
+    password_tenant: str = ""  # likewise, with the password grant
     token_endpoint: str = ""  # with {host} and {tenant}; empty where the provider is no built-in authority
     authorization_endpoint: str = ""
+    device_authorization_endpoint: str = ""
+    admin_consent_endpoint: str = ""
+    consent_parameters: Mapping[str, str] = field(default_factory=dict)  # of the address where a person consents
+    identity_scope: str = ""  # tells who signed in, beside any other scope
+    out_of_band: bool = False  # whether the page may show the code to carry over
+    refresh_token_unused_days: int = 0  # a refresh token ends when it was not used for so long; 0: not known to
+    refresh_token_testing_days: int = 0  # … and so long after the consent, for an application in testing
+    audiences: tuple[str, ...] = ()  # whom a token for mail is for, where it can be read
+    rights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type: what a token must allow
     password_in_groups: str = ""  # how a generated password is printed; its blanks do not belong to it
 
     def cloud(self, tenant_authority: str) -> Cloud:
@@ -100,8 +121,13 @@ class Providers:
         chosen = (provider.name for provider in self._authorities() if provider.is_chosen_by(tenant_authority))
         return next(chosen, None)
 
-    def authority_of(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Authority:
-        """The authority that gives a client's tokens. ConfigError where nobody knows it."""
+    def authority_of(
+        self,
+        client: PopClient,
+        authorities: Mapping[str, AuthoritySection],
+        grant: GrantType = GrantType.REFRESH_TOKEN,
+    ) -> Authority:
+        """The authority that gives a client's tokens for a grant. ConfigError where nobody knows it."""
         name = self.authority_name(client.tenant_authority, authorities)
         if name is None:
             raise ConfigError(
@@ -111,19 +137,24 @@ class Providers:
             )
         provider = self._known.get(name)
         section = next((known for known in authorities.values() if known.name.lower() == name.lower()), None)
-        template = section.token_endpoint if section else provider.token_endpoint if provider else ""
-        consent = section.authorization_endpoint if section else provider.authorization_endpoint if provider else None
-        scope = provider.cloud(client.tenant_authority).scope if provider else None
+        endpoints = section or provider
+        assert endpoints is not None  # a name is a section's or a provider's
+
+        def filled(template: str | None) -> str | None:
+            return _filled(template, client, provider, grant) if template else None
+
         return Authority(
             name=name,
             title=provider.title if provider else name,
-            token_endpoint=_filled(template, client, provider),
-            scope=client.scope or scope,
+            token_endpoint=_filled(endpoints.token_endpoint, client, provider, grant),
             ca_file=section.tls_ca_file if section else None,
-            authorization_endpoint=_filled(consent, client, provider) if consent else None,
+            authorization_endpoint=filled(endpoints.authorization_endpoint),
+            device_authorization_endpoint=filled(endpoints.device_authorization_endpoint),
+            admin_consent_endpoint=filled(endpoints.admin_consent_endpoint),
             issuer=section.issuer if section else None,
-            is_google=name == "google",
-            is_microsoft=name == "microsoft",
+            provider=provider,
+            cloud=provider.cloud(client.tenant_authority) if provider else None,
+            built_in=section is None,
         )
 
     def server_of(self, client: PopClient, named: Collection[str]) -> str | None:
@@ -133,12 +164,18 @@ class Providers:
         """
         if client.server is not None:
             return client.server
+        provider = self.provider_of(client, named)
+        if provider is None:
+            return None
+        return provider.cloud(client.tenant_authority if client.uses_oauth else "").imap
+
+    def provider_of(self, client: PopClient, named: Collection[str]) -> Provider | None:
+        """The provider of a client's mailbox: by its authority with OAuth, else by its server or the address in ``mailbox``."""
         name = self.authority_name(client.tenant_authority, named) if client.uses_oauth else None
-        provider = self._known.get(name or "")
-        if provider is not None:
-            return provider.cloud(client.tenant_authority).imap
-        provider = self._of_mailbox(client.mailbox)
-        return provider.clouds[0].imap if provider else None
+        if name is not None and name in self._known:
+            return self._known[name]
+        at = (p for p in self._known.values() if any(client.server == cloud.imap for cloud in p.clouds))
+        return next(at, None) or self._of_mailbox(client.mailbox)
 
     def place_of(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Place:
         """Where a client's mailbox is. ConfigError where nobody knows it."""
@@ -189,9 +226,10 @@ class Providers:
 
 
 def _provider(name: str, facts: dict[str, Any]) -> Provider:
-    public = {key: facts.pop(key) for key in ("imap", "hosts", "scope") if key in facts}
+    public = {key: facts.pop(key) for key in ("imap", "hosts", "scopes") if key in facts}
     clouds = tuple(_cloud(cloud) for cloud in [public, *facts.pop("clouds", [])])
-    return Provider(name=name, clouds=clouds, domains=tuple(facts.pop("domains")), **facts)
+    domains, audiences = tuple(facts.pop("domains")), tuple(facts.pop("audiences", ()))
+    return Provider(name=name, clouds=clouds, domains=domains, audiences=audiences, **facts)
 
 
 def _cloud(facts: dict[str, Any]) -> Cloud:
@@ -211,8 +249,12 @@ def _host_and_tenant(tenant_authority: str) -> tuple[str, str]:
     return host, parts.path.strip("/").partition("/")[0]
 
 
-def _filled(template: str, client: PopClient, provider: Provider | None) -> str:
+def _filled(template: str, client: PopClient, provider: Provider | None, grant: GrantType) -> str:
     """An endpoint for one client: host and directory in their places."""
     host, tenant = _host_and_tenant(client.tenant_authority)
-    tenant = client.directory_id or (tenant if provider and provider.tenant else "") or (provider.tenant if provider else "")
+    if provider is not None and provider.tenant:
+        by_grant = provider.password_tenant if grant is GrantType.PASSWORD else ""
+        tenant = client.directory_id or tenant or by_grant or provider.tenant
+    else:
+        tenant = client.directory_id or ""
     return template.replace("{host}", host).replace("{tenant}", quote(tenant or "common", safe=""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from postroom.errors import Fate, LoginRefused, PostroomError, StoreFull, Throttled
+from postroom.errors import Fate, LoginRefused, PostroomError, StoreFull, Throttled, TokenRefused
 
 _FIRST = 5.0  # seconds
 _LONGEST = 900.0
@@ -34,9 +34,10 @@ def decide(error: BaseException, failures: int, first_failed_at: float, now: flo
     if isinstance(error, StoreFull):
         return Decision(_STORE_FULL)
     if fate is Fate.REAUTHORIZE:
-        # Servers refuse good logins in passing, Microsoft's above all: a first refusal is tried again soon, and is believed
-        # once it has lasted. An authority's own no is final at once: its words name the reason.
-        believed = not isinstance(error, LoginRefused) or failures > _PASSING or now - first_failed_at > _LASTING
+        # Servers refuse good logins in passing, Microsoft's above all, and its authority says invalid_grant in passing too: a
+        # first refusal is tried again soon, and is believed once it has lasted. A no whose words name the reason is final.
+        passing = isinstance(error, LoginRefused | TokenRefused) and not error.certain
+        believed = not passing or failures > _PASSING or now - first_failed_at > _LASTING
         return Decision(_REAUTHORIZE if believed else backed_off, person=True)
     return Decision(backed_off)
 

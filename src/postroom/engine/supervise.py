@@ -95,13 +95,13 @@ class Supervisor:
 
     # --- once
 
-    async def once(self, sections: Sequence[str], at_once: int) -> list[Result]:
-        """Read every mailbox whole, up to so many at once, and do all work; tell how each fared."""
+    async def once(self, sections: Sequence[str], at_once: int, cycles: int | None = None) -> list[Result]:
+        """Read every mailbox whole or for so many cycles, up to so many at once, and do all work; tell how each fared."""
         gate = asyncio.Semaphore(at_once)
         heart = asyncio.create_task(self._guarded("leases", self._heartbeat))
         work = asyncio.create_task(self._guarded("work", self.worker.run))
         try:
-            results = await asyncio.gather(*(self._pass(section, gate) for section in sections))
+            results = await asyncio.gather(*(self._pass(section, gate, cycles) for section in sections))
             self.worker.end()
             await work
         finally:
@@ -110,11 +110,11 @@ class Supervisor:
             await asyncio.gather(heart, work, return_exceptions=True)
         return results
 
-    async def _pass(self, section: str, gate: asyncio.Semaphore) -> Result:
+    async def _pass(self, section: str, gate: asyncio.Semaphore, cycles: int | None) -> Result:
         watch = Watch(section, lambda: self.current(section), self.around)
         async with gate:
             try:
-                await watch.read_whole()
+                await watch.read_whole(cycles)
             except PostroomError as error:
                 await watch.note(error)
                 return Result(section, watch, error)

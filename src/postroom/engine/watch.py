@@ -98,8 +98,8 @@ class Watch:
 
     # --- once
 
-    async def read_whole(self) -> None:
-        """Cycle until nothing more is to be read. Raises what stops it, after one new login where a token ended."""
+    async def read_whole(self, cycles: int | None = None) -> None:
+        """Cycle until nothing more is to be read, or so often. Raises what stops it, after one new login where a token ended."""
         mailbox = self.current()
         if mailbox is None:
             return
@@ -108,8 +108,10 @@ class Watch:
             self._absent.clear()
             try:
                 async with self._leased(mailbox) as leases, open_reader(mailbox, self.around.kit) as reader:
-                    while (await self.cycle(mailbox, reader, leases)).more:
+                    done = 1
+                    while (await self.cycle(mailbox, reader, leases)).more and done != cycles:
                         mailbox = self.current() or mailbox
+                        done += 1
                 return
             except SessionEnded:
                 if self._steps == before:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from postroom.errors import ConnectError, RemoteProtocolError, TimedOut, TlsError
+from postroom.errors import ConnectError, Lost, RemoteProtocolError, TimedOut, TlsError
 from postroom.net.stream import Dialer
 
 if TYPE_CHECKING:
@@ -34,7 +34,19 @@ class Http:
         self._session: aiohttp.ClientSession | None = None
 
     async def post_form(self, url: str, form: Mapping[str, str], *, ca_file: Path | None, timeout: float) -> HttpAnswer:
-        """POST a form. Raises ``ConnectError``, ``TlsError``, ``TimedOut``, ``RemoteProtocolError``; no error holds the form."""
+        """POST a form.
+
+        Raises ``ConnectError``, ``TlsError``, ``Lost``, ``TimedOut``, ``RemoteProtocolError``; no error holds the form.
+        """
+        return await self._request("POST", url, dict(form), ca_file, timeout)
+
+    async def get(self, url: str, *, ca_file: Path | None, timeout: float) -> HttpAnswer:
+        """GET. Raises what ``post_form`` does."""
+        return await self._request("GET", url, None, ca_file, timeout)
+
+    async def _request(
+        self, method: str, url: str, form: dict[str, str] | None, ca_file: Path | None, timeout: float
+    ) -> HttpAnswer:
         import aiohttp
 
         if self._session is None:
@@ -43,7 +55,7 @@ class Http:
         try:
             async with asyncio.timeout(timeout):
                 headers = {"Accept": "application/json"}
-                request = self._session.post(url, data=dict(form), ssl=tls, allow_redirects=False, headers=headers)
+                request = self._session.request(method, url, data=form, ssl=tls, allow_redirects=False, headers=headers)
                 async with request as response:
                     body = await _limited(response)
                     return HttpAnswer(response.status, body, _retry_after(response.headers.get("Retry-After")))
@@ -54,7 +66,7 @@ class Http:
         except TimeoutError:
             raise TimedOut(f"{url} within {timeout:g} s", remedy=_REMEDY) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectError(f"{url}: {type(error).__name__}", remedy=_REMEDY) from None
+            raise Lost(f"{url}: {type(error).__name__}", remedy=_REMEDY) from None
 
     async def close(self) -> None:
         """Let the connections go."""

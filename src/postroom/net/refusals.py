@@ -79,6 +79,10 @@ class Rule:
     words: str = ""  # a regular expression, searched in any case
     certain: bool = True  # False: said of good credentials in passing too; to be believed only once it has lasted
 
+    def advice(self, client: str) -> str:
+        """What it means and what to do, with the client's name in the commands to type."""
+        return named(f"{self.means} {self.remedy}", client)
+
     def fits(self, heard: Heard) -> bool:
         """Whether every condition holds of what was heard; ``at`` is not looked at."""
         return (
@@ -89,6 +93,11 @@ class Rule:
             and (not self.codes or not set(self.codes).isdisjoint(heard.codes))
             and (not self.words or re.search(self.words, heard.words, re.IGNORECASE) is not None)
         )
+
+
+def named(words: str, client: str) -> str:
+    """Words of advice with a client's name in the place of ``CLIENT``."""
+    return re.sub(r"\bCLIENT\b", client, words) if client else words
 
 
 def explain(heard: Heard) -> Rule | None:

@@ -49,6 +49,25 @@ class Dialer:
             raise translated(error, f"{host}:{port}", timeout) from error
         return stream
 
+    async def resolve(self, host: str, port: int, timeout: float) -> list[str]:
+        """The addresses of a host, for a person who asks. Raises ``ConnectError``, ``TimedOut``."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError) as error:
+            raise translated(error, host, timeout) from error
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+    async def reach(self, host: str, port: int, timeout: float) -> None:
+        """Connect and let go again, for a person who asks. Raises ``ConnectError``, ``TimedOut``."""
+        try:
+            async with asyncio.timeout(timeout):
+                _, writer = await asyncio.open_connection(host, port)
+        except (OSError, TimeoutError) as error:
+            raise translated(error, f"{host}:{port}", timeout) from error
+        writer.close()
+
     def context(self, ca_file: Path | None) -> ssl.SSLContext:
         """Checks names and dates always; trusts the system's authorities and those of ``ca_file``. Raises ``TlsError``."""
         try:
@@ -157,6 +176,12 @@ class Stream(asyncio.BufferedProtocol):
         if transport is None:
             raise Lost(f"{self._place}: closed during STARTTLS")
         self._transport = transport
+
+    @property
+    def protection(self) -> str:
+        """The TLS version and cipher of the conversation; empty where it is in clear."""
+        tls = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        return f"{tls.version()} {tls.cipher()[0]}" if tls is not None else ""
 
     @property
     def open(self) -> bool:

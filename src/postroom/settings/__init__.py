@@ -15,11 +15,13 @@ from postroom.settings.sections import (
     LogSettings,
     MailboxType,
     PopClient,
+    PublishingStatus,
     SecretSection,
     Security,
     ServerSettings,
     WebSettings,
 )
+from postroom.settings.values import ServiceAccountKey
 
 __all__ = [
     "AuthoritySection",
@@ -30,9 +32,11 @@ __all__ = [
     "LogSettings",
     "MailboxType",
     "PopClient",
+    "PublishingStatus",
     "SecretSection",
     "Security",
     "ServerSettings",
+    "ServiceAccountKey",
     "Severity",
     "WebSettings",
     "parse_configuration",

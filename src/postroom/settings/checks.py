@@ -7,75 +7,20 @@ already. A rule's fault keeps its own client down, never another.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator
 
 from postroom.model import Disposition
+from postroom.settings.checks_oauth import OAUTH_RULES
+from postroom.settings.context import GOOGLE, Context, Rule
 from postroom.settings.faults import Fault, Severity
-from postroom.settings.ini import IniSection
 from postroom.settings.reading import Draft
-from postroom.settings.sections import MICROSOFT as MICROSOFT_URL
-from postroom.settings.sections import OAUTH_MECHANISMS, PopClient, Security
+from postroom.settings.sections import GrantType, PopClient, Security
 from postroom.settings.values import SECRET_FORMS, is_loopback
-
-GOOGLE, MICROSOFT = "google", "microsoft"  # authorities with rules of their own in the options' specification
-
-
-class ProviderFacts(Protocol):
-    """What must be known of providers to judge a file."""
-
-    def authority_name(self, tenant_authority: str, named: Collection[str]) -> str | None:
-        """Which authority a value chooses: one of ``named``, or a built-in one; None where nobody knows it."""
-
-    def server_of(self, client: PopClient, named: Collection[str]) -> str | None:
-        """The server that a client's mailbox is at, written or known; None where nobody knows it."""
-
-    def authority_of_mailbox(self, mailbox: str) -> str | None:
-        """The built-in authority whose accounts have addresses like this one."""
-
-
-Places = Mapping[str, tuple[str, IniSection]]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a client is judged with."""
-
-    secrets: Places  # name in lower case: name as written, section
-    authorities: Places
-    providers: ProviderFacts
-    drafts: tuple[Draft, ...]  # all clients in the order of the file
-
-    def authority(self, draft: Draft) -> str | None:
-        """The name of the authority that gives a client its tokens; None where nobody knows it."""
-        if "tenant_authority" in draft.wrong:
-            return None
-        return self.providers.authority_name(draft.client.tenant_authority, self._authority_names)
-
-    def server(self, draft: Draft) -> str | None:
-        """The server of a client's mailbox, written or known."""
-        return self.providers.server_of(draft.client, self._authority_names)
-
-    def identity(self, draft: Draft) -> tuple[object, ...] | None:
-        """What tells one mailbox from another: type, server and login."""
-        server = self.server(draft)
-        if server is None or not draft.client.mailbox or draft.lacks("type") or draft.wrong & {"type", "server"}:
-            return None
-        return draft.client.type, server.lower(), draft.client.mailbox.lower()
-
-    @property
-    def _authority_names(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self.authorities.values())
-
-
-Rule = Callable[[Draft, Context], Iterator[Fault]]
 
 
 def check(draft: Draft, context: Context) -> Iterator[Fault]:
     """Judge one client by all rules."""
-    for rule in (*_RULES, *(_OAUTH_RULES if draft.client.uses_oauth else ())):
+    for rule in (*_RULES, *(OAUTH_RULES if draft.client.uses_oauth else ())):
         yield from rule(draft, context)
 
 
@@ -101,8 +46,11 @@ def resolved(draft: Draft, context: Context) -> PopClient:
 
 
 def _password(draft: Draft, _: Context) -> Iterator[Fault]:
-    if draft.lacks("password"):
-        what = "the mailbox's refresh token" if draft.client.uses_oauth else "the mailbox's password"
+    """A refresh token need not be written: ``postroom authorize`` puts it into the vault."""
+    grant = draft.client.grant_type
+    needed = grant is GrantType.PASSWORD if draft.client.uses_oauth else True
+    if needed and draft.lacks("password") and "grant_type" not in draft.wrong:
+        what = "the mailbox's password"
         problem = f"{what} is required here and is not written"
         yield draft.fault("password", problem, valid=f"{what}, as {SECRET_FORMS}")
 
@@ -187,100 +135,3 @@ def _forgotten_mechanism(draft: Draft, context: Context) -> Iterator[Fault]:
 
 
 _RULES: tuple[Rule, ...] = (_password, _server, _move_target, _read_twice, _in_clear, _forgotten_mechanism)
-
-
-# --- clients with OAuth ---------------------------------------------------------------------------------------------
-
-
-def _client_id(draft: Draft, _: Context) -> Iterator[Fault]:
-    if draft.lacks("client_id"):
-        yield draft.fault(
-            "client_id",
-            "the option is required with OAuth and is not written",
-            valid="the client ID under which the application is registered",
-        )
-
-
-def _authority(draft: Draft, context: Context) -> Iterator[Fault]:
-    if context.authority(draft) is None and "tenant_authority" not in draft.wrong:
-        names = [name for name, _ in context.authorities.values()]
-        sections = f"an authority-<name> section ({', '.join(names)})" if names else "an authority-<name> section"
-        yield draft.fault(
-            "tenant_authority",
-            "no authority of this name is known",
-            valid=f"{MICROSOFT_URL}, a string that contains google, or the name of {sections}",
-        )
-
-
-def _grant_type(draft: Draft, context: Context) -> Iterator[Fault]:
-    if draft.lacks("grant_type") and "tenant_authority" not in draft.wrong and context.authority(draft) == MICROSOFT:
-        yield draft.fault(
-            "grant_type",
-            "nothing is written, and the family's default at a Microsoft authority is the password grant, which this "
-            "version does not carry out",
-            valid="refresh_token",
-            remedy="Add the line: grant-type = refresh_token, with a refresh token as password.",
-        )
-
-
-def _secret(draft: Draft, context: Context) -> Iterator[Fault]:
-    if draft.lacks("secret"):
-        if context.authority(draft) == GOOGLE:
-            yield draft.fault(
-                "secret",
-                "the option is required with Google's OAuth and is not written",
-                valid="the name of a secret-<secretName> section with the application's client_secret",
-            )
-        return
-    name = draft.client.secret
-    if name is None or "secret" in draft.wrong:
-        return
-    if name.lower() not in context.secrets:
-        yield _no_such_secret(draft, name, context)
-        return
-    _, section = context.secrets[name.lower()]
-    if not ("password" in section.entries and section.entries["password"].value):
-        yield draft.fault(
-            "secret",
-            f"[{section.name}] (line {section.line}) has no password",
-            valid="the name of a secret-<secretName> section with a password",
-            remedy=f"Write the application's client_secret as password in [{section.name}].",
-        )
-
-
-def _no_such_secret(draft: Draft, name: str, context: Context) -> Fault:
-    names = [known for known, _ in context.secrets.values()]
-    misspelt = bool(difflib.get_close_matches(name.lower(), context.secrets, 1, 0.5))
-    return draft.fault(
-        "secret",
-        "there is no section secret-<secretName> of this name",
-        valid=", ".join(names) if names else "the name of a secret-<secretName> section",
-        remedy="" if misspelt else "The client_secret itself belongs into such a section, as its password.",
-        mask=not misspelt and (len(name) >= 24 or name.startswith("GOCSPX-")),  # a client_secret in the wrong place
-    )
-
-
-def _other_home(draft: Draft, context: Context) -> Iterator[Fault]:
-    home = context.providers.authority_of_mailbox(draft.client.mailbox)
-    authority = context.authority(draft)
-    if home is not None and authority in (GOOGLE, MICROSOFT) and authority != home:
-        yield draft.fault(
-            "tenant_authority",
-            f"the mailbox has an address of {home.capitalize()}, but its tokens come from {authority.capitalize()}",
-            valid=f"an authority of {home.capitalize()}",
-            severity=Severity.WARNING,
-        )
-
-
-def _mixed_mechanisms(draft: Draft, _: Context) -> Iterator[Fault]:
-    others = [mechanism for mechanism in draft.client.mechanisms if mechanism not in OAUTH_MECHANISMS]
-    if others:
-        yield draft.fault(
-            "mechanisms",
-            f"{' and '.join(others)} cannot be used beside OAuth, because password is the refresh token then",
-            valid="XOAUTH2 and OAUTHBEARER, or PLAIN and LOGIN",
-            severity=Severity.WARNING,
-        )
-
-
-_OAUTH_RULES: tuple[Rule, ...] = (_client_id, _authority, _grant_type, _secret, _other_home, _mixed_mechanisms)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from postroom.settings import checks
+from postroom.settings.context import Context, ProviderFacts
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.ini import Ini, IniSection, read_ini
 from postroom.settings.option import Surroundings, options_of
@@ -78,7 +79,7 @@ def parse_configuration(
     text: str,
     file: Path,
     environment: Mapping[str, str],
-    providers: checks.ProviderFacts,
+    providers: ProviderFacts,
     read: Callable[[Path], bytes] = Path.read_bytes,
 ) -> Configuration:
     """Read a configuration. Never raises: all that is wrong comes back as faults, at once.
@@ -108,7 +109,7 @@ class _Parsing:
         ini: Ini,
         file: Path,
         environment: Mapping[str, str],
-        providers: checks.ProviderFacts,
+        providers: ProviderFacts,
         read: Callable[[Path], bytes],
     ) -> None:
         self._ini = ini
@@ -131,7 +132,7 @@ class _Parsing:
         authorities = self._named(AUTHORITY, AuthoritySection)
         settings, web, log = self._settings(), self._single(WEB, WebSettings), self._single(LOG, LogSettings)
         drafts = self._drafts()
-        context = checks.Context(self._places(SECRET), self._places(AUTHORITY), self._providers, drafts)
+        context = Context(self._places(SECRET), self._places(AUTHORITY), self._providers, drafts)
         for draft in drafts:
             for fault in checks.check(draft, context):
                 self._findings.add(fault)

@@ -9,6 +9,7 @@ file which is pasted whole is answered with a warning and not with a riddle.
 
 from __future__ import annotations
 
+import datetime
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,9 +42,21 @@ class Security(enum.Enum):
 
 
 class GrantType(enum.Enum):
-    """How an access token is obtained."""
+    """How an access token is obtained. The first three values are words of RFC 6749."""
 
-    REFRESH_TOKEN = "refresh_token"  # noqa: S105 - a word of RFC 6749 section 6
+    REFRESH_TOKEN = "refresh_token"  # noqa: S105 - section 6
+    CLIENT_CREDENTIALS = "client_credentials"  # section 4.4: the application's own token
+    PASSWORD = "password"  # noqa: S105 - section 4.3: the resource owner's password, legacy
+    SERVICE_ACCOUNT = "service_account"  # Google, domain-wide delegation (RFC 7523 section 2.1)
+    EXTERNAL = "external"  # a command or an address that answers with a token
+
+
+class PublishingStatus(enum.Enum):
+    """How far a Google application is published: it decides how long its refresh tokens live."""
+
+    TESTING = "testing"  # user type External, status Testing: seven days
+    PRODUCTION = "production"  # user type External, status In production
+    INTERNAL = "internal"  # user type Internal, a Workspace organisation's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +103,16 @@ class PopClient:
         ours="It must be written.",
         sentence="The user's name at the server, with OAuth too. For a shared mailbox it is the shared one's address.",
     )
+    oauth_user: str | None = option(
+        "oauth-user",
+        values.text,
+        default_words="The value of mailbox",
+        valid="the login name of the account that consents, or whose password is used",
+        effect=Effect.NEXT_CYCLE,
+        ours=_WHOLE,
+        oauth=True,
+        sentence="The account whose token opens the mailbox, where that is another's: a shared mailbox.",
+    )
     password: Secret | None = option(
         "password",
         values.secret,
@@ -99,7 +122,9 @@ class PopClient:
         ours="The forms env:NAME and file:PATH.",
         secret=True,
         sentence="With basic authentication the password; blanks in Google's application passwords do not count. "
-        "With OAuth (`mail.<type>.auth.mechanisms`) the mailbox's refresh token.",
+        "With OAuth (`mail.<type>.auth.mechanisms`) what `grant-type` says: the mailbox's refresh token, its password, or "
+        "with `client_credentials` the application's secret. After `postroom authorize` the refresh token is in the vault; "
+        "a new value written here wins over it.",
     )
     folder_path: tuple[str, ...] = option(
         "folder-path",
@@ -249,13 +274,14 @@ class PopClient:
     scope: str | None = option(
         "scope",
         values.words,
-        default_words="By provider: Google https://mail.google.com/, "
-        "Microsoft https://outlook.office.com/IMAP.AccessAsUser.All offline_access",
-        valid="scopes with blanks between them, as the authority names them",
+        default_words="By provider, type and grant: Google https://mail.google.com/; Microsoft "
+        "https://outlook.office.com/IMAP.AccessAsUser.All offline_access with refresh_token, "
+        "https://outlook.office365.com/.default with client_credentials, https://outlook.office.com/.default with password",
+        valid="scopes with blanks between them, as the authority names them; of one resource only",
         effect=Effect.NEXT_CYCLE,
         introduced="8.5.107.06",
         modified=("8.5.202.02", "8.5.205.03"),
-        ours="The default: what reading mail with a refresh token needs at that provider (in the family "
+        ours="The default: what reading mail needs at that provider with that grant (in the family "
         "https://outlook.office.com/.default).",
         oauth=True,
         sentence="The scope that a token is asked for. It acts only with OAuth.",
@@ -269,19 +295,41 @@ class PopClient:
         modified=("8.5.202.02",),
         ours="It serves Microsoft's applications and other authorities as well.",
         oauth=True,
-        sentence="Names the section secret-<secretName> that holds the application's client_secret. It acts only with "
-        "OAuth; Google wants it always.",
+        sentence="Names the section secret-<secretName> that holds the application's client_secret, certificate or service "
+        "account. It acts only with OAuth; Google wants it always.",
     )
     grant_type: GrantType | None = option(
         "grant-type",
-        values.one_of(GrantType, "is none that this version carries out; it carries out refresh_token"),
-        default_words="refresh_token; at Microsoft it must be written",
-        valid="refresh_token",
+        values.one_of(GrantType),
+        default_words="refresh_token; at Microsoft password (what the family does), after `postroom authorize` refresh_token "
+        "until `password` changes",
+        valid="refresh_token, client_credentials, password, service_account, external",
         effect=Effect.NEXT_CYCLE,
-        ours="The default at Google. At Microsoft the family's default is the password grant, which this version does "
-        "not carry out and says so.",
+        ours=_WHOLE,
         oauth=True,
-        sentence="How a token is obtained. It acts only with OAuth.",
+        sentence="How a token is obtained. `refresh_token`: from a person's consent. `client_credentials`: the application's "
+        "own right, best for a company's mailboxes at Microsoft. `password`: the mailbox's password, legacy, impossible with "
+        "multi-factor authentication. `service_account`: Google Workspace, domain-wide delegation. `external`: from "
+        "`token-command` or `token-url`. It acts only with OAuth.",
+    )
+    token_command: tuple[str, ...] | None = option(
+        "token-command",
+        values.command,
+        valid="a program with its arguments, quoted as in a shell; no shell runs it",
+        effect=Effect.NEXT_CYCLE,
+        ours=_WHOLE,
+        oauth=True,
+        sentence="With `grant-type=external`: prints a token, as JSON (RFC 6749 section 5.1) or bare. It finds the mailbox in "
+        "the variable POSTROOM_MAILBOX and the account in POSTROOM_OAUTH_USER.",
+    )
+    token_url: str | None = option(
+        "token-url",
+        values.endpoint,
+        valid="an https:// address; http:// on this machine only",
+        effect=Effect.NEXT_CYCLE,
+        ours=_WHOLE,
+        oauth=True,
+        sentence="With `grant-type=external`: answers a GET with a token, as JSON (RFC 6749 section 5.1) or bare.",
     )
     token_expiry_margin_time: float = option(
         "token-expiry-margin-time",
@@ -296,8 +344,13 @@ class PopClient:
 
     @property
     def uses_oauth(self) -> bool:
-        """Whether the mailbox is opened with an access token: ``password`` is then its refresh token."""
+        """Whether the mailbox is opened with an access token; ``grant_type`` then says what ``password`` is."""
         return any(mechanism in OAUTH_MECHANISMS for mechanism in self.mechanisms)
+
+    @property
+    def token_user(self) -> str:
+        """The account whose token opens the mailbox."""
+        return self.oauth_user or self.mailbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,14 +361,63 @@ class SecretSection:
 
     password: Secret | None = option(
         "password",
-        values.secret,
+        values.client_secret,
         valid=f"the client_secret of the application, as {values.SECRET_FORMS}",
         effect=Effect.AS_ITS_CLIENT,
         introduced="8.5.201.05",
-        ours="The forms env:NAME and file:PATH.",
+        ours="The forms env:NAME and file:PATH; Google's downloaded client_secret_….json as the file.",
         secret=True,
         sentence="The client_secret that the authority gave to the application.",
     )
+    certificate: str | None = option(
+        "certificate",
+        values.certificate,
+        valid="a file with the certificate in PEM form",
+        effect=Effect.AS_ITS_CLIENT,
+        ours=_WHOLE,
+        sentence="The certificate that is registered for a Microsoft application; it stands in the place of a client_secret.",
+    )
+    private_key: Secret | None = option(
+        "private-key",
+        values.private_key,
+        valid="a file with the private key of the certificate in PEM form, without a passphrase",
+        effect=Effect.AS_ITS_CLIENT,
+        ours=_WHOLE,
+        secret=True,
+        sentence="The certificate's private key: it signs what proves the application (RFC 7523).",
+    )
+    service_account: values.ServiceAccountKey | None = option(
+        "service-account",
+        values.service_account,
+        valid="the JSON file of a key of a Google service account",
+        effect=Effect.AS_ITS_CLIENT,
+        ours=_WHOLE,
+        sentence="The service account for `grant-type=service_account`, to which the Workspace's administrator has delegated "
+        "the scope for the whole domain.",
+    )
+    expires: datetime.date | None = option(
+        "expires",
+        values.date,
+        valid="a day: YYYY-MM-DD",
+        effect=Effect.AS_ITS_CLIENT,
+        ours=_WHOLE,
+        sentence="The day on which the client_secret ends, as the provider's console shows it: Postroom warns 30, 14 and 3 "
+        "days ahead. A certificate's end is read from it.",
+    )
+    publishing_status: PublishingStatus | None = option(
+        "publishing-status",
+        values.one_of(PublishingStatus),
+        valid="testing, production, internal",
+        effect=Effect.AS_ITS_CLIENT,
+        ours=_WHOLE,
+        sentence="How far a Google application is published. In `testing` its refresh tokens end seven days after the consent, "
+        "and Postroom warns ahead.",
+    )
+
+    @property
+    def proves(self) -> bool:
+        """Whether it holds something that proves the application to its authority."""
+        return self.password is not None or (self.certificate is not None and self.private_key is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +441,8 @@ class AuthoritySection:
         valid="an https:// address; http:// on this machine only",
         effect=Effect.AS_ITS_CLIENT,
         ours=_WHOLE,
-        sentence="The authority's own name for itself; errors name it by this.",
+        sentence="The authority's own name for itself: errors name it by this, and a consent that comes back from another "
+        "issuer is refused (RFC 9207).",
     )
     authorization_endpoint: str | None = option(
         "authorization_endpoint",
@@ -347,7 +450,23 @@ class AuthoritySection:
         valid="an https:// address; http:// on this machine only",
         effect=Effect.AS_ITS_CLIENT,
         ours=_WHOLE,
-        sentence="Where a person consents; named by the remedy when a new refresh token is needed.",
+        sentence="Where a person consents; {tenant} stands for directory-id. `postroom authorize` goes there.",
+    )
+    device_authorization_endpoint: str | None = option(
+        "device_authorization_endpoint",
+        values.endpoint,
+        valid="an https:// address; http:// on this machine only",
+        effect=Effect.AS_ITS_CLIENT,
+        ours=_WHOLE,
+        sentence="Where `postroom authorize --device` asks for a code (RFC 8628).",
+    )
+    admin_consent_endpoint: str | None = option(
+        "admin_consent_endpoint",
+        values.endpoint,
+        valid="an https:// address; http:// on this machine only",
+        effect=Effect.AS_ITS_CLIENT,
+        ours=_WHOLE,
+        sentence="Where an administrator consents for the whole directory, as Microsoft has it; not a name of RFC 8414.",
     )
     tls_ca_file: Path | None = option(
         "tls-ca-file",
@@ -473,19 +592,15 @@ DEFAULTS = "defaults-pop-client"
 OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
     POP_CLIENT.name: (
         "address",
-        "oauth-user",
         "maximum-msg-size",
         "big-messages",
         "first-read",
         "failed-items-folder-path",
-        "token-command",
-        "token-url",
         "copy-message-to-recipients",
         "copy-message-with-header",
         "inbound-msg-copy-limit",
     ),
-    SECRET.name: ("certificate", "private-key", "service-account"),
-    AUTHORITY.name: ("device_authorization_endpoint", "revocation_endpoint", "introspection_endpoint", "jwks_uri"),
+    AUTHORITY.name: ("revocation_endpoint", "introspection_endpoint", "jwks_uri"),
     SETTINGS.name: ("database-url", "restart-changed-clients"),
     WEB.name: ("public-url",),
 }

@@ -6,10 +6,14 @@ where the fault is made, so that secrets are masked in one place.
 
 from __future__ import annotations
 
+import datetime
 import enum
 import ipaddress
+import json
 import re
+import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -245,6 +249,97 @@ def secret(value: str, surroundings: Surroundings) -> Secret:
     if form.lower() == "file":
         return Secret(_line(path(rest.strip(), surroundings), surroundings))
     return Secret(value)
+
+
+def client_secret(value: str, surroundings: Surroundings) -> Secret:
+    """An application's secret; a file may be the ``client_secret_….json`` that Google's console hands out."""
+    found = secret(value, surroundings) if not value.lower().startswith("file:") else _file_secret(value, surroundings)
+    if not found.reveal().lstrip().startswith("{"):
+        return found
+    return google_application(found)[1]
+
+
+def _file_secret(value: str, surroundings: Surroundings) -> Secret:
+    file = path(value.partition(":")[2].strip(), surroundings)
+    octets = _contents(file, surroundings)
+    if octets.lstrip().startswith(b"{") and len(octets) <= _LARGEST_SECRET:  # JSON may have several lines
+        return Secret(octets.decode("utf-8", "replace"))
+    return Secret(_line(file, surroundings))
+
+
+def google_application(document: Secret) -> tuple[str, Secret]:
+    """The client ID and client_secret within Google's ``client_secret_….json``. ValueError where they are not in it."""
+    try:
+        fields = json.loads(document.reveal())
+    except ValueError:
+        raise ValueError("names a file that begins like JSON and is none") from None
+    for kind in ("installed", "web"):
+        found = fields.get(kind) if isinstance(fields, dict) else None
+        if isinstance(found, dict) and found.get("client_id") and found.get("client_secret"):
+            return str(found["client_id"]), Secret(str(found["client_secret"]))
+    raise ValueError("names a JSON file without client_id and client_secret; Google's file of a Desktop client has them")
+
+
+def certificate(value: str, surroundings: Surroundings) -> str:
+    """The text of a PEM file with a certificate."""
+    return _contents(certificates(value, surroundings), surroundings).decode("ascii", "replace")
+
+
+def private_key(value: str, surroundings: Surroundings) -> Secret:
+    """The text of a PEM file with a private key that needs no passphrase."""
+    file = path(value.removeprefix("file:").strip(), surroundings)
+    text = _contents(file, surroundings).decode("ascii", "replace")
+    if "PRIVATE KEY-----" not in text:
+        raise ValueError(f"names {file}, which holds no private key in PEM form")
+    if "ENCRYPTED" in text:
+        raise ValueError(f"names {file}, whose key is protected by a passphrase")
+    return Secret(text)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccountKey:
+    """The key file of a Google service account."""
+
+    client_email: str
+    private_key: Secret  # PEM
+    private_key_id: str
+    token_uri: str
+
+
+def service_account(value: str, surroundings: Surroundings) -> ServiceAccountKey:
+    """The key of a Google service account, read from the JSON file that the console hands out."""
+    file = path(value.removeprefix("file:").strip(), surroundings)
+    try:
+        fields = json.loads(_contents(file, surroundings))
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise ValueError(f"names {file}, which is no JSON file") from None
+    if not isinstance(fields, dict) or fields.get("type") != "service_account":
+        raise ValueError(f"names {file}, which is not the key of a service account (its type is not service_account)")
+    missing = [name for name in ("client_email", "private_key", "token_uri") if not isinstance(fields.get(name), str)]
+    if missing:
+        raise ValueError(f"names {file}, which lacks {', '.join(missing)}")
+    key_id = str(fields.get("private_key_id", ""))
+    token_uri = endpoint(fields["token_uri"], surroundings)
+    return ServiceAccountKey(fields["client_email"], Secret(fields["private_key"]), key_id, token_uri)
+
+
+def command(value: str, _: Surroundings) -> tuple[str, ...]:
+    """A program with its arguments, quoted as in a shell."""
+    try:
+        words = tuple(shlex.split(value))
+    except ValueError:
+        raise ValueError("has a quotation mark without its partner") from None
+    if not words:
+        raise ValueError("names no program")
+    return words
+
+
+def date(value: str, _: Surroundings) -> datetime.date:
+    """A day, as ``YYYY-MM-DD``."""
+    try:
+        return datetime.date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("is not a day") from None
 
 
 def _variable(name: str, surroundings: Surroundings) -> str:

@@ -19,9 +19,11 @@ from postroom.model import (
     AccessToken,
     Captured,
     Condition,
+    Consent,
     Facts,
     Grant,
     GrantKey,
+    GrantLife,
     Lease,
     Listed,
     MessageRow,
@@ -29,6 +31,7 @@ from postroom.model import (
     Position,
     Reference,
     Refusal,
+    TokenFields,
     Trouble,
     TroubleKind,
     Unsettled,
@@ -213,21 +216,44 @@ class Store:
         now = self._clock.now()
         return await self._db.run(lambda db: grants.claim_grant(db, grant, self.holder, now, now + seconds, self._processes.living))
 
-    async def release_grant(self, grant: int) -> None:
-        """Give the right to refresh back without an answer."""
-        await self._db.run(lambda db: grants.release_grant(db, grant, self.holder))
+    async def release_grant(self, grant: int, *, unanswered: bool = False) -> None:
+        """Give the right to refresh back without an answer; ``unanswered``: it was asked for and never came."""
+        at = self._clock.now() if unanswered else None
+        await self._db.run(lambda db: grants.release_grant(db, grant, self.holder, at))
 
-    async def save_answer(
-        self, key: GrantKey, grant: Grant, asked_with: str, token: Secret, lifetime: float, rotated: Secret | None
-    ) -> AccessToken:
+    async def save_answer(self, key: GrantKey, grant: Grant, asked_with: str, fields: TokenFields) -> AccessToken:
         """Keep a token answer whole, durably, and give the right to refresh back."""
         now = self._clock.now()
-        access = (token, lifetime)
-        return await self._db.run(lambda db: grants.save_answer(db, self._vault, key, grant, asked_with, access, rotated, now))
+        return await self._db.run(lambda db: grants.save_answer(db, self._vault, key, grant, asked_with, fields, now))
 
     async def save_refusal(self, grant: int, refusal: Refusal) -> None:
         """Keep the authority's no, and give the right to refresh back."""
         await self._db.run(lambda db: grants.save_refusal(db, grant, refusal))
+
+    async def consent(self, client: str) -> Consent | None:
+        """What ``authorize`` connected a client with."""
+        found = await self._db.run(lambda db: grants.consents(db, client), writes=False)
+        return found[0] if found else None
+
+    async def consents(self) -> list[Consent]:
+        """The consents of all clients."""
+        return await self._db.run(grants.consents, writes=False)
+
+    async def save_consent(self, consent: Consent, asked_with: str, fields: TokenFields) -> None:
+        """Keep a consent with its tokens, durably; ``fields`` has a refresh token. It stands in the place of a former one."""
+        await self._db.run(lambda db: grants.save_consent(db, self._vault, consent, asked_with, fields))
+
+    async def forget_consent(self, client: str) -> bool:
+        """Take a client's consent and its tokens away; False where there is none."""
+        return await self._db.run(lambda db: grants.forget_consent(db, client))
+
+    async def grant_lives(self) -> list[GrantLife]:
+        """The dates of all grants, for a forecast."""
+        return await self._db.run(grants.lives, writes=False)
+
+    async def tell(self, ending: str, days: int) -> bool:
+        """Remember that an ending was announced so many days ahead; False when it was already, at that distance or nearer."""
+        return await self._db.run(lambda db: reading.tell(db, ending, days))
 
     # --- conditions and reading
 

@@ -95,3 +95,12 @@ def all_troubles(db: apsw.Connection) -> list[tuple[str, str, Trouble]]:
     """Every trouble with its login and folder."""
     rows: Any = db.execute(_TROUBLES)
     return [(r[0], r[1], Trouble(Listed(r[2], r[3], r[4], r[5]), TroubleKind(r[6]), *r[7:])) for r in rows]
+
+
+def tell(db: apsw.Connection, ending: str, days: int) -> bool:
+    """Remember an announcement; False when it was made at that distance or nearer already."""
+    row: Any = db.execute("SELECT days FROM told WHERE ending = ?", (ending,)).fetchone()
+    if row is not None and row[0] <= days:
+        return False
+    db.execute("INSERT OR REPLACE INTO told VALUES (?, ?)", (ending, days))
+    return True

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from postroom.secret import Secret
 
@@ -27,6 +27,7 @@ class OAuthError:
     scope: str = ""  # the scope that it wants
     schemes: str = ""
     text: str = ""  # the challenge itself when it is not the JSON that it should be
+    challenge: str = field(default="", compare=False)  # the server's own words, for who knows more of them
 
     def __str__(self) -> str:
         parts = [
@@ -78,7 +79,8 @@ def oauth_error(challenge: bytes) -> OAuthError:
         return OAuthError("", text=_short(text))
     if not isinstance(answer, dict):
         return OAuthError("", text=_short(text))
-    return OAuthError(*(_short(str(answer.get(key, ""))) for key in ("status", "scope", "schemes")))
+    status, scope, schemes = (_short(str(answer.get(key, ""))) for key in ("status", "scope", "schemes"))
+    return OAuthError(status, scope, schemes, challenge=_short(text))
 
 
 def _short(text: str) -> str:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from postroom.drivers.provider import Place, Providers
+from postroom.drivers.provider import Authority, Place, Providers
 from postroom.errors import ConfigError
 from postroom.secret import Secret
-from postroom.settings import AuthoritySection, MailboxType, PopClient, Security
+from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, Security
 
 PROVIDERS = Providers()
 MICROSOFT = "https://login.microsoftonline.com"
@@ -25,6 +25,14 @@ def oauth(mailbox: str = "a@example.org", **values: Any) -> PopClient:
 
 def section(name: str, **values: Any) -> dict[str, AuthoritySection]:
     return {name: AuthoritySection(name=name, token_endpoint=f"https://{name}.example/{{tenant}}/token".lower(), **values)}
+
+
+def scope(authority: Authority, grant: GrantType = GrantType.REFRESH_TOKEN) -> str | None:
+    return authority.scope(MailboxType.IMAP, grant)
+
+
+def known_as(authority: Authority) -> str:
+    return authority.provider.name if authority.provider is not None else ""
 
 
 # --- authorities ------------------------------------------------------------------------------------------------------
@@ -65,9 +73,12 @@ def test_the_exact_name_of_a_section_comes_first() -> None:
 def test_google_is_known() -> None:
     authority = PROVIDERS.authority_of(oauth(tenant_authority="xGOOGLEx"), {})
     assert (authority.name, authority.title) == ("google", "Google")
-    assert (authority.is_google, authority.is_microsoft) == (True, False)
+    assert (known_as(authority), authority.built_in) == ("google", True)
     assert authority.token_endpoint == "https://oauth2.googleapis.com/token"
-    assert authority.scope == "https://mail.google.com/"
+    assert authority.authorization_endpoint == "https://accounts.google.com/o/oauth2/v2/auth"
+    assert (authority.device_authorization_endpoint, authority.admin_consent_endpoint) == (None, None)
+    assert authority.default_grant is GrantType.REFRESH_TOKEN
+    assert scope(authority) == scope(authority, GrantType.SERVICE_ACCOUNT) == "https://mail.google.com/"
 
 
 @pytest.mark.parametrize(
@@ -83,31 +94,61 @@ def test_google_is_known() -> None:
 )
 def test_microsoft_is_asked_in_the_directory(written: str, directory: str | None, endpoint: str) -> None:
     found = PROVIDERS.authority_of(oauth(tenant_authority=written, directory_id=directory), {})
-    assert (found.token_endpoint, found.is_microsoft) == (endpoint, True)
+    assert (found.token_endpoint, known_as(found)) == (endpoint, "microsoft")
+    assert found.authorization_endpoint == endpoint.replace("/token", "/authorize")
+    assert found.device_authorization_endpoint == endpoint.replace("/token", "/devicecode")
+    assert found.admin_consent_endpoint == endpoint.replace("/oauth2/v2.0/token", "/v2.0/adminconsent")
 
 
 def test_without_tenant_authority_it_is_microsoft() -> None:
-    assert PROVIDERS.authority_of(oauth(), {}).scope == READ
+    authority = PROVIDERS.authority_of(oauth(), {})
+    assert scope(authority) == READ
+    assert scope(authority, GrantType.CLIENT_CREDENTIALS) == "https://outlook.office365.com/.default"
+    assert scope(authority, GrantType.PASSWORD) == "https://outlook.office.com/.default"
+    assert scope(authority, GrantType.SERVICE_ACCOUNT) is None
+    assert authority.default_grant is GrantType.PASSWORD  # as the family does
 
 
-def test_a_clients_own_scope_wins() -> None:
-    assert PROVIDERS.authority_of(oauth(scope="a b"), {}).scope == "a b"
+@pytest.mark.parametrize(
+    ("written", "directory", "asked"),
+    [(MICROSOFT, None, "organizations"), (MICROSOFT, "d", "d"), (f"{MICROSOFT}/t", None, "t")],
+)
+def test_a_password_is_asked_for_in_no_common_directory(written: str, directory: str | None, asked: str) -> None:
+    client = oauth(tenant_authority=written, directory_id=directory)
+    authority = PROVIDERS.authority_of(client, {}, GrantType.PASSWORD)
+    assert authority.token_endpoint == f"{MICROSOFT}/{asked}/oauth2/v2.0/token"
+
+
+@pytest.mark.parametrize(
+    ("written", "resource"),
+    [
+        ("https://login.microsoftonline.us", "https://outlook.office365.us"),
+        ("https://login.chinacloudapi.cn", "https://partner.outlook.cn"),
+        ("login.partner.microsoftonline.cn", "https://partner.outlook.cn"),
+    ],
+)
+def test_a_national_cloud_has_scopes_of_its_own(written: str, resource: str) -> None:
+    authority = PROVIDERS.authority_of(oauth(tenant_authority=written), {})
+    assert scope(authority) == f"{resource}/IMAP.AccessAsUser.All offline_access"
+    assert scope(authority, GrantType.CLIENT_CREDENTIALS) == f"{resource}/.default"
 
 
 def test_a_section_of_its_own_is_an_authority() -> None:
     sections = section("Local", tls_ca_file=Path("/ca.pem"), issuer="https://local.example")
     authority = PROVIDERS.authority_of(oauth(tenant_authority="LOCAL", directory_id="t"), sections)
-    assert (authority.title, authority.scope, authority.ca_file) == ("Local", None, Path("/ca.pem"))
+    assert (authority.title, scope(authority), authority.ca_file) == ("Local", None, Path("/ca.pem"))
     assert authority.token_endpoint == "https://local.example/t/token"
-    assert (authority.issuer, authority.is_google) == ("https://local.example", False)
+    assert (authority.issuer, known_as(authority), authority.built_in) == ("https://local.example", "", False)
+    assert (authority.authorization_endpoint, authority.device_authorization_endpoint) == (None, None)
+    assert authority.default_grant is GrantType.REFRESH_TOKEN
 
 
 @pytest.mark.parametrize(("name", "written"), [("Google", "a google"), ("microsoft", MICROSOFT)])
 def test_a_section_stands_in_for_a_built_in_authority(name: str, written: str) -> None:
     authority = PROVIDERS.authority_of(oauth(tenant_authority=written), section(name))
     assert authority.token_endpoint == f"https://{name.lower()}.example/common/token"
-    assert authority.scope == PROVIDERS.authority_of(oauth(tenant_authority=written), {}).scope
-    assert (authority.is_google, authority.is_microsoft) == (name == "Google", name == "microsoft")
+    assert scope(authority) == scope(PROVIDERS.authority_of(oauth(tenant_authority=written), {}))
+    assert (known_as(authority), authority.built_in) == (name.lower(), False)
 
 
 def test_an_unknown_authority_is_an_error() -> None:

@@ -3,56 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-from fakes import START, Authority, HandClock, HastyClock, MemoryKeeper, refusal
-from postroom.errors import ConnectError, NoMechanism, PostroomError, RemoteProtocolError, Throttled, TimedOut, TokenRefused
+from fakes import START, Bank, HandClock, HastyClock, banked, refusal
+from postroom.errors import ConnectError, Lost, NoMechanism, PostroomError, Throttled, TimedOut, TokenRefused, TokenUnavailable
 from postroom.model import AccessToken, GrantKey
+from postroom.net.credentials import PasswordCredentials, TokenCredentials
+from postroom.net.grants import Application, RefreshToken
 from postroom.net.http import HttpAnswer
-from postroom.net.tokens import PasswordCredentials, TokenCredentials, TokenRequest, Tokens
+from postroom.net.tokens import TokenRequest, Tokens
 from postroom.secret import Secret
+from postroom.wire.jwt import Wanted
 
 REQUEST = TokenRequest(
     token_endpoint="https://authority.example/token",
-    client_id="client",
-    client_secret=Secret("sesame"),
-    refresh_token=Secret("configured"),
+    application=Application("client", Secret("sesame")),
+    way=RefreshToken(Secret("configured")),
     scope="mail",
     ca_file=None,
     margin=300,
 )
 
 
-@dataclass
-class Bank:
-    """Processes over one keeper's place, and the authority that they ask."""
-
-    clock: HandClock
-    authority: Authority
-    keeper: MemoryKeeper
-    tokens: Tokens
-
-    def another(self, clock: HandClock | None = None) -> Tokens:
-        """Another process."""
-        keeper = MemoryKeeper(self.clock, "there", self.keeper.chains)
-        return Tokens(keeper, self.authority, clock or self.clock)
-
-    @property
-    def asked(self) -> int:
-        return len(self.authority.forms)
-
-    @property
-    def chain(self) -> list[str]:
-        """The refresh tokens that were sent, in turn."""
-        return [form["refresh_token"] for form in self.authority.forms]
-
-
-def banked(clock: HandClock) -> Bank:
-    authority = Authority()
-    keeper = MemoryKeeper(clock)
-    return Bank(clock, authority, keeper, Tokens(keeper, authority, clock))
+WANTED = Wanted("user")
 
 
 @pytest.fixture
@@ -120,9 +95,9 @@ async def test_a_late_refusal_of_an_old_token_makes_none(bank: Bank) -> None:
 async def test_each_grant_is_asked_for_by_itself(bank: Bank) -> None:
     bank.authority.gate = asyncio.Event()
     others = [
-        replace(REQUEST, client_id="b"),
+        replace(REQUEST, application=Application("b", Secret("sesame"))),
         replace(REQUEST, token_endpoint="https://b"),
-        replace(REQUEST, refresh_token=Secret("b")),
+        replace(REQUEST, way=RefreshToken(Secret("b"))),
     ]
     asking = [asyncio.create_task(bank.tokens.get(request)) for request in (REQUEST, *others)]
     await turns()
@@ -131,7 +106,15 @@ async def test_each_grant_is_asked_for_by_itself(bank: Bank) -> None:
     await asyncio.gather(*asking)
 
 
-@pytest.mark.parametrize("change", [{"scope": "other"}, {"scope": None}, {"client_secret": Secret("new")}, {"client_secret": None}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scope": "other"},
+        {"scope": None},
+        {"application": Application("client", Secret("new"))},
+        {"application": Application("client")},
+    ],
+)
 async def test_with_another_scope_or_secret_another_token_is_asked_for(bank: Bank, change: dict[str, object]) -> None:
     await bank.tokens.get(REQUEST)
     other = replace(REQUEST, **change)  # type: ignore[arg-type]
@@ -207,7 +190,7 @@ async def test_a_new_value_in_the_configuration_begins_a_new_chain_and_an_old_on
     bank.authority.rotates = True
     await bank.tokens.get(REQUEST)
     bank.clock.advance(3600)
-    await bank.tokens.get(replace(REQUEST, refresh_token=Secret("consented anew")))
+    await bank.tokens.get(replace(REQUEST, way=RefreshToken(Secret("consented anew"))))
     bank.clock.advance(3600)
     await bank.tokens.get(REQUEST)  # a restored old file does not replay a token long spent
     assert bank.chain == ["configured", "consented anew", "refresh-1"]
@@ -218,12 +201,12 @@ async def test_a_new_value_in_the_configuration_begins_a_new_chain_and_an_old_on
 
 async def test_a_refusal_is_told_in_the_authoritys_words(bank: Bank) -> None:
     bank.authority.answers.append(refusal("invalid_grant", "AADSTS70008: The refresh token has expired."))
-    request = replace(REQUEST, issuer="https://issuer.example", consent="https://issuer.example/consent")
+    request = replace(REQUEST, issuer="https://issuer.example", client="pop-client-a")
     error = await failed(bank, request)
     assert isinstance(error, TokenRefused)
     assert error.error == "invalid_grant"
     assert "https://issuer.example: invalid_grant: AADSTS70008: The refresh token has expired." in str(error)
-    assert error.remedy.endswith("https://issuer.example/consent")
+    assert "postroom authorize pop-client-a" in error.remedy
 
 
 async def test_a_refusal_answers_from_memory(bank: Bank) -> None:
@@ -248,7 +231,12 @@ async def test_a_refused_grant_is_tried_again_after_an_hour(bank: Bank) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"client_secret": Secret("corrected")}, {"scope": "corrected"}, {"refresh_token": Secret("new")}, {"client_id": "new"}],
+    [
+        {"application": Application("client", Secret("corrected"))},
+        {"scope": "corrected"},
+        {"way": RefreshToken(Secret("new"))},
+        {"application": Application("new", Secret("sesame"))},
+    ],
 )
 async def test_a_refused_grant_is_tried_again_when_something_changed(bank: Bank, change: dict[str, object]) -> None:
     bank.authority.answers.append(refusal("invalid_client"))
@@ -281,12 +269,15 @@ async def test_an_authority_that_repeats_our_secret_is_not_quoted_with_it(bank: 
     ("answer", "kind"),
     [
         (ConnectError("no route"), ConnectError),
+        (Lost("cut"), Lost),
         (TimedOut("silent"), TimedOut),
-        (HttpAnswer(503, b"<html>", None), RemoteProtocolError),
+        (HttpAnswer(503, b"<html>", None), TokenUnavailable),
         (HttpAnswer(429, b"", 30.0), Throttled),
-        (refusal("temporarily_unavailable"), RemoteProtocolError),
-        (refusal("invalid_grant", status=500), RemoteProtocolError),
-        (HttpAnswer(200, b"{}", None), RemoteProtocolError),
+        (refusal("temporarily_unavailable"), TokenUnavailable),
+        (refusal("invalid_grant", status=500), TokenUnavailable),
+        (HttpAnswer(200, b"{}", None), TokenUnavailable),
+        (HttpAnswer(404, b"<html>", None), TokenUnavailable),
+        (HttpAnswer(503, b"", 30.0), Throttled),
     ],
 )
 async def test_a_failure_leaves_the_grant_as_it_was(
@@ -344,7 +335,7 @@ async def test_the_refresh_of_another_process_is_awaited() -> None:
 async def test_the_refresh_of_a_process_that_died_is_taken_over() -> None:
     bank = banked(HastyClock())
     grant = await bank.keeper.open_grant(
-        GrantKey(REQUEST.token_endpoint, "client", bank.keeper.keyed_hash("configured")), REQUEST.refresh_token, "x"
+        GrantKey(REQUEST.token_endpoint, "client", bank.keeper.keyed_hash("configured")), Secret("configured"), "x"
     )
     await bank.keeper.claim_grant(grant.id, 60)
     assert await text(bank.another()) == "token-1"
@@ -354,7 +345,7 @@ async def test_the_refresh_of_a_process_that_died_is_taken_over() -> None:
 async def test_a_process_that_refreshes_for_ever_is_not_waited_for_for_ever() -> None:
     bank = banked(HastyClock())
     grant = await bank.keeper.open_grant(
-        GrantKey(REQUEST.token_endpoint, "client", bank.keeper.keyed_hash("configured")), REQUEST.refresh_token, "x"
+        GrantKey(REQUEST.token_endpoint, "client", bank.keeper.keyed_hash("configured")), Secret("configured"), "x"
     )
     await bank.keeper.claim_grant(grant.id, 10_000)
     with pytest.raises(TimedOut, match="another process"):
@@ -412,7 +403,7 @@ async def test_a_refusal_that_came_between_the_look_and_the_claim_is_believed(ba
     ],
 )
 async def test_a_password_answers(allowed: tuple[str, ...], offered: list[str], chosen: str | None) -> None:
-    credentials = PasswordCredentials("user", Secret("pw"), allowed)
+    credentials = PasswordCredentials("user", Secret("pw"), allowed, "", "pop-client-a")
     if chosen is None:
         with pytest.raises(NoMechanism):
             await credentials.answer(offered, "h", 1)
@@ -423,21 +414,21 @@ async def test_a_password_answers(allowed: tuple[str, ...], offered: list[str], 
 
 
 async def test_a_token_answers_and_says_how_long(bank: Bank) -> None:
-    credentials = TokenCredentials("user", REQUEST, bank.tokens, ("XOAUTH2",))
+    credentials = TokenCredentials("user", REQUEST, bank.tokens, ("XOAUTH2",), WANTED, bank.clock)
     answer = await credentials.answer(["PLAIN", "XOAUTH2"], "h", 1)
     assert (answer.mechanism, answer.version, answer.valid_until) == ("XOAUTH2", 1, START + 3600)
     assert next(answer.exchange) == b"user=user\1auth=Bearer token-1\1\1"
 
 
 async def test_no_token_is_asked_for_where_no_mechanism_takes_it(bank: Bank) -> None:
-    credentials = TokenCredentials("user", REQUEST, bank.tokens, ("XOAUTH2", "OAUTHBEARER"))
+    credentials = TokenCredentials("user", REQUEST, bank.tokens, ("XOAUTH2", "OAUTHBEARER"), WANTED, bank.clock)
     with pytest.raises(NoMechanism, match="the server offers PLAIN"):
         await credentials.answer(["PLAIN"], "h", 1)
     assert bank.asked == 0
 
 
 async def test_a_refused_token_is_not_offered_again(bank: Bank) -> None:
-    credentials = TokenCredentials("user", REQUEST, bank.tokens, ("XOAUTH2",))
+    credentials = TokenCredentials("user", REQUEST, bank.tokens, ("XOAUTH2",), WANTED, bank.clock)
     first = await credentials.answer(["XOAUTH2"], "h", 1)
     assert await credentials.refused(first.version)
     second = await credentials.answer(["XOAUTH2"], "h", 1)
@@ -445,7 +436,7 @@ async def test_a_refused_token_is_not_offered_again(bank: Bank) -> None:
 
 
 async def test_a_refused_token_that_cannot_be_replaced_tells_why(bank: Bank) -> None:
-    credentials = TokenCredentials("user", REQUEST, bank.tokens, ("XOAUTH2",))
+    credentials = TokenCredentials("user", REQUEST, bank.tokens, ("XOAUTH2",), WANTED, bank.clock)
     first = await credentials.answer(["XOAUTH2"], "h", 1)
     bank.authority.answers.append(refusal("invalid_grant", "revoked"))
     with pytest.raises(TokenRefused, match="revoked"):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +14,57 @@ from postroom.secret import Secret
 from postroom.settings import Security, values
 from postroom.settings.option import NOWHERE, Surroundings
 
+PEM = "-----BEGIN {0}-----\nAAAA\n-----END {0}-----\n"
+TOKEN_URI = "https://oauth2.googleapis.com/token"
+ROBOT = {
+    "type": "service_account",
+    "client_email": "robot@project.example",
+    "private_key": "THE KEY",
+    "private_key_id": "key-1",
+    "token_uri": TOKEN_URI,
+}
+
+
+def robot(**changes: object) -> bytes:
+    """A service account's key file; None takes a field out."""
+    return json.dumps({name: value for name, value in {**ROBOT, **changes}.items() if value is not None}, indent=2).encode()
+
+
+FILES = {
+    "token": b"1//abc\n",
+    "two": b"a\nb\n",
+    "empty": b"\n",
+    "octets": b"\xff\xfe",
+    "large": b"x" * 70_000,
+    "installed.json": json.dumps({"installed": {"client_id": "1.apps", "client_secret": "GOCSPX-i"}}, indent=2).encode(),
+    "web.json": b'{"web":{"client_id":"1.apps","client_secret":"GOCSPX-w"}}\n',
+    "other.json": b'{"installed":{"client_id":"1.apps"}}',
+    "list.json": b'{"installed":["client_id","client_secret"]}',
+    "torn.json": b'{"installed":\n',
+    "key.pem": PEM.format("PRIVATE KEY").encode(),
+    "old.pem": PEM.format("RSA PRIVATE KEY").encode(),
+    "locked.pem": PEM.format("ENCRYPTED PRIVATE KEY").encode(),
+    "locked-old.pem": PEM.format("RSA PRIVATE KEY").replace("AAAA", "Proc-Type: 4,ENCRYPTED\n\nAAAA").encode(),
+    "cert.pem": PEM.format("CERTIFICATE").encode(),
+    "both.pem": (PEM.format("PRIVATE KEY") + PEM.format("CERTIFICATE")).encode(),
+    "robot.json": robot(),
+    "robot-unnamed.json": robot(private_key_id=None),
+    "user.json": robot(type="authorized_user"),
+    "keyless.json": robot(private_key=None, client_email=5),
+    "clear.json": robot(token_uri="http://oauth2.example/token"),
+}
+
 
 def read(path: Path) -> bytes:
-    files = {"token": b"1//abc\n", "two": b"a\nb\n", "empty": b"\n", "octets": b"\xff\xfe", "large": b"x" * 70_000}
-    if path.name not in files:
+    if path.name not in FILES:
         raise FileNotFoundError(2, "No such file or directory")
-    return files[path.name]
+    return FILES[path.name]
 
 
-HERE = Surroundings(Path("/conf"), {"TOKEN": "1//env", "EMPTY": ""}, read)
+HERE = Surroundings(
+    Path("/conf"), {"TOKEN": "1//env", "EMPTY": "", "JSON": '{"web":{"client_id":"1","client_secret":"GOCSPX-e"}}'}, read
+)
+NO_APPLICATION = "names a JSON file without client_id and client_secret; Google's file of a Desktop client has them"
 
 GOOD: list[tuple[Callable[[str, Surroundings], object], str, object]] = [
     (values.time_span(1), "00:01:00", 60.0),
@@ -51,6 +95,30 @@ GOOD: list[tuple[Callable[[str, Surroundings], object], str, object]] = [
     (values.secret, "env:TOKEN", Secret("1//env")),
     (values.secret, "FILE:token", Secret("1//abc")),
     (values.words, "a   b", "a b"),
+    (values.client_secret, "GOCSPX-x", Secret("GOCSPX-x")),
+    (values.client_secret, "env:TOKEN", Secret("1//env")),
+    (values.client_secret, "env:JSON", Secret("GOCSPX-e")),
+    (values.client_secret, "file:token", Secret("1//abc")),
+    (values.client_secret, "file:installed.json", Secret("GOCSPX-i")),
+    (values.client_secret, "FILE: web.json", Secret("GOCSPX-w")),
+    (values.certificate, "cert.pem", PEM.format("CERTIFICATE")),
+    (values.certificate, "both.pem", PEM.format("PRIVATE KEY") + PEM.format("CERTIFICATE")),
+    (values.private_key, "key.pem", Secret(PEM.format("PRIVATE KEY"))),
+    (values.private_key, "file:key.pem", Secret(PEM.format("PRIVATE KEY"))),
+    (values.private_key, "old.pem", Secret(PEM.format("RSA PRIVATE KEY"))),
+    (
+        values.service_account,
+        "robot.json",
+        values.ServiceAccountKey("robot@project.example", Secret("THE KEY"), "key-1", TOKEN_URI),
+    ),
+    (
+        values.service_account,
+        "file:robot-unnamed.json",
+        values.ServiceAccountKey("robot@project.example", Secret("THE KEY"), "", TOKEN_URI),
+    ),
+    (values.command, "get-token", ("get-token",)),
+    (values.command, "/bin/get --for 'a b' \"c d\" e\\ f $HOME `x`", ("/bin/get", "--for", "a b", "c d", "e f", "$HOME", "`x`")),
+    (values.date, "2026-02-28", datetime.date(2026, 2, 28)),
 ]
 
 BAD: list[tuple[Callable[[str, Surroundings], object], str, str]] = [
@@ -94,6 +162,41 @@ BAD: list[tuple[Callable[[str, Surroundings], object], str, str]] = [
     (values.secret, "file:octets", "names /conf/octets, which is not text in UTF-8"),
     (values.secret, "file:large", "names /conf/large, which is too large for a secret"),
     (values.certificates, "token", "names /conf/token, which holds no certificate in PEM form"),
+    (values.client_secret, "env:NONE", "names the variable NONE, which is not set in the environment"),
+    (values.client_secret, "file:none", "names /conf/none, which cannot be read (No such file or directory)"),
+    (values.client_secret, "file:two", "names /conf/two, which holds more than one line"),
+    (values.client_secret, "file:large", "names /conf/large, which is too large for a secret"),
+    (values.client_secret, "file:torn.json", "names a file that begins like JSON and is none"),
+    (values.client_secret, "file:other.json", NO_APPLICATION),
+    (values.client_secret, "file:list.json", NO_APPLICATION),
+    (values.client_secret, "file:robot.json", NO_APPLICATION),
+    (values.certificate, "key.pem", "names /conf/key.pem, which holds no certificate in PEM form"),
+    (values.certificate, "none", "names /conf/none, which cannot be read (No such file or directory)"),
+    (values.private_key, "cert.pem", "names /conf/cert.pem, which holds no private key in PEM form"),
+    (values.private_key, "octets", "names /conf/octets, which holds no private key in PEM form"),
+    (values.private_key, "none", "names /conf/none, which cannot be read (No such file or directory)"),
+    (values.private_key, "locked.pem", "names /conf/locked.pem, whose key is protected by a passphrase"),
+    (values.private_key, "locked-old.pem", "names /conf/locked-old.pem, whose key is protected by a passphrase"),
+    (values.service_account, "none", "names /conf/none, which cannot be read (No such file or directory)"),
+    (values.service_account, "token", "names /conf/token, which is no JSON file"),
+    (values.service_account, "octets", "names /conf/octets, which is no JSON file"),
+    (
+        values.service_account,
+        "user.json",
+        "names /conf/user.json, which is not the key of a service account (its type is not service_account)",
+    ),
+    (
+        values.service_account,
+        "installed.json",
+        "names /conf/installed.json, which is not the key of a service account (its type is not service_account)",
+    ),
+    (values.service_account, "keyless.json", "names /conf/keyless.json, which lacks client_email, private_key"),
+    (values.service_account, "clear.json", "is not encrypted: http:// is for this machine only"),
+    (values.command, "get 'token", "has a quotation mark without its partner"),
+    (values.command, "  ", "names no program"),
+    (values.date, "2026-02-30", "is not a day"),
+    (values.date, "28.2.2026", "is not a day"),
+    (values.date, "soon", "is not a day"),
 ]
 
 
@@ -149,3 +252,18 @@ def test_whatever_is_written_is_read_or_refused(parse: Callable[[str, Surroundin
 )
 def test_loopback_is_this_machine(name: str, answer: bool) -> None:
     assert values.is_loopback(name) is answer
+
+
+@pytest.mark.parametrize("name", ["installed.json", "web.json"])
+def test_googles_file_tells_the_application_too(name: str) -> None:
+    client_id, secret = values.google_application(Secret(FILES[name].decode()))
+    assert (client_id, secret.reveal()[:7]) == ("1.apps", "GOCSPX-")
+
+
+SECRET_PARSERS = [values.client_secret, values.private_key, values.service_account, values.certificate]
+
+
+@given(st.sampled_from(SECRET_PARSERS), st.binary(max_size=200) | st.builds(lambda text: b"{" + text, st.binary(max_size=50)))
+def test_a_file_of_any_content_is_read_or_refused(parse: Callable[[str, Surroundings], object], octets: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        parse("file:content", Surroundings(Path("/conf"), {}, lambda _path: octets))

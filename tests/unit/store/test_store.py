@@ -13,7 +13,7 @@ import pytest
 
 from fakes import HandClock
 from postroom.errors import PostroomError, StoreError, StoreFull, VaultLocked
-from postroom.model import Captured, Disposition, GrantKey, Lease, Listed, Outcome, TroubleKind, WorkKind
+from postroom.model import Captured, Consent, Disposition, GrantKey, Lease, Listed, Outcome, TokenFields, TroubleKind, WorkKind
 from postroom.secret import Secret
 from postroom.store import Store, opened
 from postroom.store.processes import Processes
@@ -175,7 +175,9 @@ async def test_secrets_stand_in_no_file(tmp_path: Path) -> None:
     with opened(tmp_path, HandClock(), f"file:{tmp_path / 'vault.key'}", {}) as store:
         key = GrantKey("https://a", "client", store.keyed_hash("CONFIGURED-TOKEN"))
         grant = await store.open_grant(key, Secret("CONFIGURED-TOKEN"), "x")
-        await store.save_answer(key, grant, "x", Secret("ACCESS-TOKEN"), 60, Secret("ROTATED-TOKEN"))
+        await store.save_answer(key, grant, "x", TokenFields(Secret("ACCESS-TOKEN"), 60, Secret("ROTATED-TOKEN")))
+        consent = Consent("pop-client-a", "a@example.org", "", key, store.keyed_hash("CONFIGURED-TOKEN"), "mail", 1.0)
+        await store.save_consent(consent, "x", TokenFields(Secret("SECOND-ACCESS-TOKEN"), 60, Secret("CONSENTED-TOKEN")))
         for path in tmp_path.rglob("*"):
             if path.is_file():
                 octets = path.read_bytes()

@@ -1,52 +1,76 @@
-"""``postroom check``: log in everywhere for real. Nothing is read into the store and nothing is changed at a server."""
+"""``postroom check``: take the way to each mailbox for real, step by step. Nothing is read into the store, nothing changed at a
+server."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import click
 
 from postroom.app.config import Live
 from postroom.app.core import Core, opened
+from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
 from postroom.clock import SystemClock
-from postroom.drivers import open_reader
+from postroom.drivers import Step, open_probe
+from postroom.engine.forecast import Ending, soon
 from postroom.errors import PostroomError
+from postroom.net.credentials import TokenSource
 
 _AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One client: what works, or what does not and the remedy."""
+    """One client: what each step found, or what does not work and the remedy."""
 
     client: str
     ok: bool
     words: str
     remedy: str = ""
+    steps: tuple[Step, ...] = ()
+    endings: tuple[Ending, ...] = field(default=())  # what ends within the next weeks
 
     def as_dict(self) -> dict[str, object]:
         """For programs."""
-        return asdict(self)
+        steps = [
+            {"step": step.name, "ok": step.error is None, "words": str(step.error) if step.error else step.words}
+            for step in self.steps
+        ]
+        endings = [ending.as_dict() for ending in self.endings]
+        return {
+            "client": self.client,
+            "ok": self.ok,
+            "words": self.words,
+            "remedy": self.remedy,
+            "steps": steps,
+            "endings": endings,
+        }
 
 
 async def check(live: Live, sections: Sequence[str]) -> list[Finding]:
-    """Log in to each client's mailbox and open its folders."""
+    """Take the way to each client's mailbox, up to its folders."""
     clock = SystemClock()
     log = Quiet(live, clock)
-    gate = asyncio.Semaphore(_AT_ONCE)
-
     async with opened(live, clock, log, log.trace) as core:
         core.kit.tokens.remembers_refusals = False  # what was mended at the authority must show here
+        gate = asyncio.Semaphore(_AT_ONCE)
 
         async def one(section: str) -> Finding:
             async with gate:
-                return await _check(core, section)
+                return await check_client(core, section)
 
-        return list(await asyncio.gather(*(one(section) for section in sections)))
+        findings = await asyncio.gather(*(one(section) for section in sections))
+        now = clock.now()
+        coming = await forecast(core, now)
+        return [dataclasses.replace(each, endings=soon(coming.get(each.client, ()), now)) for each in findings]
 
 
-async def _check(core: Core, section: str) -> Finding:
+async def check_client(core: Core, section: str, tokens: TokenSource | None = None) -> Finding:
+    """One client; with ``tokens`` by a token that is not in the vault yet."""
     configuration = core.live.configuration
     if section not in configuration.clients:
         faults = configuration.faults_of(section)
@@ -55,13 +79,29 @@ async def _check(core: Core, section: str) -> Finding:
     if mailbox is None:
         return Finding(section, True, "disabled (enable-client = false)")
     try:
-        place = core.kit.providers.place_of(mailbox.client, mailbox.authorities)
-        async with open_reader(mailbox, core.kit) as reader:
-            counts = [await reader.changes(folder, None, 1) for folder in mailbox.client.folder_path]
+        probe = open_probe(mailbox, core.kit, tokens)
+        steps = tuple([step async for step in probe.steps(mailbox.client.folder_path)])
     except PostroomError as error:
         return Finding(section, False, str(error), error.remedy)
-    folders = ", ".join(
-        f"{folder} {changes.total or 0}" for folder, changes in zip(mailbox.client.folder_path, counts, strict=True)
-    )
+    last = steps[-1]
+    if last.error is not None:
+        return Finding(section, False, str(last.error), last.error.remedy, steps)
+    place = core.kit.providers.place_of(mailbox.client, mailbox.authorities)
     how = "with a token" if mailbox.client.uses_oauth else "with the password"
-    return Finding(section, True, f"logged in at {place.host}:{place.port} as {mailbox.client.mailbox} {how}; {folders}")
+    words = f"logged in at {place.host}:{place.port} as {mailbox.client.mailbox} {how}; {last.words}"
+    return Finding(section, True, words, steps=steps)
+
+
+def as_lines(finding: Finding) -> Iterator[str]:
+    """A finding for people: a line for the client, one for each step, the remedy."""
+    mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
+    stopped = f"does not get past {finding.steps[-1].name}" if finding.steps and not finding.ok else finding.words
+    yield f"{mark} {finding.client}: {stopped}"
+    for step in finding.steps:
+        good = step.error is None
+        sign = click.style("ok", fg="green") if good else click.style("no", fg="red")
+        yield f"       {sign} {step.name:12} {step.words if good else step.error}"
+    if finding.remedy:
+        yield f"     → {finding.remedy}"
+    for ending in finding.endings:
+        yield f"     {click.style('soon', fg='yellow')} {ending}"

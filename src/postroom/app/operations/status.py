@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,10 @@ import click
 
 from postroom.app.config import Live
 from postroom.app.core import opened
+from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
 from postroom.clock import SystemClock
+from postroom.engine.forecast import Ending, soon
 from postroom.model import Condition, Health, Trouble
 from postroom.settings import PopClient
 from postroom.store.reading import Counts
@@ -41,6 +44,7 @@ class ClientStatus:
     retry_in: float | None
     process: str = ""  # the living one that reads the mailbox now
     troubles: tuple[tuple[str, Trouble], ...] = ()  # with their folders
+    endings: tuple[Ending, ...] = ()  # what ends within the next weeks
 
     @property
     def needs_person(self) -> bool:
@@ -71,6 +75,7 @@ class ClientStatus:
                 }
                 for folder, trouble in self.troubles
             ],
+            "endings": [ending.as_dict() for ending in self.endings],
         }
 
 
@@ -81,13 +86,15 @@ async def status(live: Live) -> list[ClientStatus]:
     async with opened(live, clock, log, log.trace) as core:
         conditions, counts = await core.store.conditions(), await core.store.counts()
         troubles, readers = await core.store.troubles_of(), await core.store.readers()
-    now = clock.now()
+        now = clock.now()
+        coming = await forecast(core, now)
     sections = list(live.configuration.sections)
     sections += [section for section in sorted(counts) if section not in sections]
-    return [
+    found = (
         _status(live, section, conditions.get(section), counts.get(section, Counts()), troubles, readers, now)
         for section in sections
-    ]
+    )
+    return [dataclasses.replace(each, endings=soon(coming.get(each.client, ()), now)) for each in found]
 
 
 def _status(
@@ -161,6 +168,8 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
             yield f"{'':{width}}  tried again in {_span(item.retry_in)}"
         for folder, trouble in item.troubles:
             yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
+        for ending in item.endings:
+            yield f"{'':{width}}  soon: {ending}"
 
 
 def _span(seconds: float) -> str:

@@ -1,0 +1,133 @@
+"""``postroom authorize`` for one client or many: people's consents in turn, an administrator's once for an application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from postroom.app.config import Live
+from postroom.app.core import Core, opened
+from postroom.app.observing import Quiet
+from postroom.app.operations.admin_consent import application, show, spread
+from postroom.app.operations.authorize import Authorized, Wish, authorize
+from postroom.app.operations.check import Finding, as_lines, check_client
+from postroom.app.operations.talk import Talk
+from postroom.app.terminal import FAILED, print_json
+from postroom.clock import SystemClock
+from postroom.errors import ConfigError, PostroomError
+from postroom.net.refusals import named
+from postroom.settings import GrantType
+
+_SPREADS = 1800.0  # seconds that a new application at Microsoft may take
+
+
+async def authorize_clients(live: Live, sections: Sequence[str], wish: Wish, talk: Talk, *, everything: bool, as_json: bool) -> int:
+    """Connect the clients; the exit status. One that fails does not keep the others from their turn."""
+    clock = SystemClock()
+    log = Quiet(live, clock)
+    async with opened(live, clock, log, log.trace) as core:
+        if everything:
+            sections = await _unconnected(core, sections, talk)
+        applications, people = _sorted(core, sections)
+        good = True
+        for of_one in applications:
+            good = await _application(core, of_one, wish, talk, as_json=as_json) and good
+        for section in people:
+            good = await _person(core, section, wish, talk, as_json=as_json) and good
+    return 0 if good else FAILED
+
+
+async def _unconnected(core: Core, sections: Sequence[str], talk: Talk) -> list[str]:
+    """Those with OAuth that do not open now."""
+    wanted = []
+    for section in sections:
+        mailbox = core.mailbox(section)
+        if mailbox is None or not mailbox.client.uses_oauth:
+            continue
+        finding = await check_client(core, section)
+        talk.say(f"{section}: {'works already' if finding.ok else finding.words}")
+        if not finding.ok:
+            wanted.append(section)
+    return wanted
+
+
+def _sorted(core: Core, sections: Sequence[str]) -> tuple[list[list[str]], list[str]]:
+    """The clients of applications with a right of their own, by application; and those that need a person."""
+    applications: dict[tuple[str | None, str, str | None], list[str]] = {}
+    people = []
+    for section in sections:
+        client = core.live.client(section)
+        if client is not None and client.uses_oauth and client.grant_type is GrantType.CLIENT_CREDENTIALS:
+            applications.setdefault((client.client_id, client.tenant_authority, client.directory_id), []).append(section)
+        else:
+            people.append(section)
+    return list(applications.values()), people
+
+
+async def _application(core: Core, sections: list[str], wish: Wish, talk: Talk, *, as_json: bool) -> bool:
+    try:
+        found = application(core, sections)
+        show(found, talk, open_browser=wish.browser)
+        findings = await spread(core, found, _SPREADS if wish.seconds is None else wish.seconds, talk)
+    except PostroomError as error:
+        _failed(sections[0], error, as_json=as_json)
+        return False
+    for finding in findings:
+        _print_finding(finding, as_json=as_json)
+    return all(finding.ok for finding in findings)
+
+
+async def _person(core: Core, section: str, wish: Wish, talk: Talk, *, as_json: bool) -> bool:
+    client = core.live.client(section)
+    talk.say(click.style(f"{section}: connecting {client.token_user if client is not None else ''}", bold=True))
+    try:
+        result = await authorize(core, section, wish, talk)
+    except PostroomError as error:
+        _failed(section, error, as_json=as_json)
+        return False
+    _print(result, wish, as_json=as_json)
+    return result.finding.ok
+
+
+def _print(result: Authorized, wish: Wish, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": result.finding.ok, **result.as_dict()})
+        return
+    whose = f" by {result.account}" if result.account else ""
+    click.echo(f"{click.style('ok  ', fg='green')} {result.client}: consent given{whose}, scope {result.scope or 'not told'}")
+    _print_finding(result.finding, as_json=False)
+    for line in result.advice:
+        click.echo(f"     {line}")
+    if wish.print_token:
+        click.echo(result.refresh_token.reveal())  # asked for by name
+
+
+def _print_finding(finding: Finding, *, as_json: bool) -> None:
+    if as_json:
+        print_json(finding.as_dict())
+        return
+    for line in as_lines(finding):
+        click.echo(line)
+
+
+def _failed(section: str, error: PostroomError, *, as_json: bool) -> None:
+    remedy = named(error.remedy, section)
+    if as_json:
+        print_json({"ok": False, "client": section, "error": str(error), "remedy": remedy})
+        return
+    words = error.detail if isinstance(error, ConfigError) else str(error)
+    click.echo(f"{click.style('FAIL', fg='red')} {section}: {words}")
+    if not isinstance(error, ConfigError):
+        click.echo(f"     → {remedy}")
+
+
+async def forget_consents(live: Live, sections: Sequence[str], talk: Talk) -> int:
+    """Take consents out of the vault; the exit status."""
+    clock = SystemClock()
+    log = Quiet(live, clock)
+    async with opened(live, clock, log, log.trace) as core:
+        for section in sections:
+            found = await core.store.forget_consent(section)
+            talk.say(f"{section}: {'the consent is forgotten; what the file says acts again' if found else 'no consent was kept'}")
+    return 0

@@ -1,0 +1,96 @@
+"""Take the way to a mailbox one step at a time, so that a person sees which works and which is the first that does not."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from postroom.clock import Clock
+from postroom.drivers import Step
+from postroom.drivers.imap_session import ImapSession
+from postroom.drivers.provider import Place
+from postroom.errors import PostroomError
+from postroom.net.credentials import Credentials
+from postroom.net.stream import Dialer, Trace
+from postroom.settings import Security
+
+
+class ImapProbe:
+    """The way to one mailbox. ``steps`` may be asked for once."""
+
+    def __init__(self, place: Place, credentials: Credentials, dialer: Dialer, clock: Clock, trace: Trace | None) -> None:
+        self._place = place
+        self._credentials = credentials
+        self._dialer = dialer
+        self._clock = clock
+        self._trace = trace
+        self._session: ImapSession | None = None
+
+    async def steps(self, folders: tuple[str, ...]) -> AsyncIterator[Step]:
+        """The steps in order, the first that fails being the last."""
+        way: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+            ("dns", self._dns),
+            ("tcp", self._tcp),
+            ("tls", self._tls),
+            ("capabilities", self._capabilities),
+            ("token", self._token),
+            ("login", self._login),
+            ("select", lambda: self._select(folders)),
+        ]
+        try:
+            for name, take in way:
+                try:
+                    words = await take()
+                except PostroomError as error:
+                    yield Step(name, "", error)
+                    return
+                if words:
+                    yield Step(name, words)
+        finally:
+            if self._session is not None:
+                await self._session.close()
+
+    async def _dns(self) -> str:
+        try:
+            ipaddress.ip_address(self._place.host)
+        except ValueError:
+            addresses = await self._dialer.resolve(self._place.host, self._place.port, self._place.connect_timeout)
+            return f"{self._place.host} is at {', '.join(addresses[:4])}"
+        return f"{self._place.host} is an address"
+
+    async def _tcp(self) -> str:
+        await self._dialer.reach(self._place.host, self._place.port, self._place.connect_timeout)
+        return f"{self._place.host}:{self._place.port} answers"
+
+    async def _tls(self) -> str:
+        self._session = await ImapSession.connect(self._place, self._dialer, self._clock, self._trace)
+        if self._place.security is Security.START_TLS:
+            await self._session.greet(self._dialer)
+        protection = self._session.stream.protection
+        return protection or "none: everything crosses the network in clear (pop-connection-security = none)"
+
+    async def _capabilities(self) -> str:
+        session = self._talking
+        if self._place.security is not Security.START_TLS:
+            await session.greet(self._dialer)
+        version = "IMAP4rev2" if "IMAP4REV2" in session.capabilities else "IMAP4rev1"
+        return f"{version}; logins by {', '.join(session.mechanisms) or 'no mechanism'}"
+
+    async def _token(self) -> str:
+        return await self._credentials.prepare(self._talking.mechanisms)
+
+    async def _login(self) -> str:
+        await self._talking.log_in(self._credentials)
+        return f"as {self._credentials.user}"
+
+    async def _select(self, folders: tuple[str, ...]) -> str:
+        found = []
+        for folder in folders:
+            selected = await self._talking.select(folder)
+            found.append(f"{folder} {selected.exists}")
+        return ", ".join(found)
+
+    @property
+    def _talking(self) -> ImapSession:
+        assert self._session is not None
+        return self._session

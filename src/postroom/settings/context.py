@@ -1,0 +1,64 @@
+"""What a client is judged with: what it names, what is known of providers, and the other clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from postroom.settings.faults import Fault
+from postroom.settings.ini import IniSection
+from postroom.settings.reading import Draft
+from postroom.settings.sections import PopClient
+
+GOOGLE, MICROSOFT = "google", "microsoft"  # authorities with rules of their own in the options' specification
+
+
+class ProviderFacts(Protocol):
+    """What must be known of providers to judge a file."""
+
+    def authority_name(self, tenant_authority: str, named: Collection[str]) -> str | None:
+        """Which authority a value chooses: one of ``named``, or a built-in one; None where nobody knows it."""
+
+    def server_of(self, client: PopClient, named: Collection[str]) -> str | None:
+        """The server that a client's mailbox is at, written or known; None where nobody knows it."""
+
+    def authority_of_mailbox(self, mailbox: str) -> str | None:
+        """The built-in authority whose accounts have addresses like this one."""
+
+
+Places = Mapping[str, tuple[str, IniSection]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a client is judged with."""
+
+    secrets: Places  # name in lower case: name as written, section
+    authorities: Places
+    providers: ProviderFacts
+    drafts: tuple[Draft, ...]  # all clients in the order of the file
+
+    def authority(self, draft: Draft) -> str | None:
+        """The name of the authority that gives a client its tokens; None where nobody knows it."""
+        if "tenant_authority" in draft.wrong:
+            return None
+        return self.providers.authority_name(draft.client.tenant_authority, self._authority_names)
+
+    def server(self, draft: Draft) -> str | None:
+        """The server of a client's mailbox, written or known."""
+        return self.providers.server_of(draft.client, self._authority_names)
+
+    def identity(self, draft: Draft) -> tuple[object, ...] | None:
+        """What tells one mailbox from another: type, server and login."""
+        server = self.server(draft)
+        if server is None or not draft.client.mailbox or draft.lacks("type") or draft.wrong & {"type", "server"}:
+            return None
+        return draft.client.type, server.lower(), draft.client.mailbox.lower()
+
+    @property
+    def _authority_names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.authorities.values())
+
+
+Rule = Callable[[Draft, Context], Iterator[Fault]]
