@@ -11,6 +11,7 @@ import pytest
 from servers.authority import Authority
 from servers.browser import Browser
 from servers.certificates import Certificates
+from servers.deviant import Deviant
 from servers.dovecot import Dovecot
 from servers.dovecot_config import DOMAIN
 from servers.install import complaints
@@ -50,6 +51,13 @@ def dovecot(authority: Authority, certificates: Certificates) -> Iterator[Doveco
 
 
 @pytest.fixture(scope="session")
+def deviant() -> Iterator[Deviant]:
+    """An authority with the providers' own ways; orders given to it hold until the end of the test."""
+    with Deviant() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def browser(real_servers: None) -> Iterator[Browser]:
     """A person's browser, for the consent pages of the authority."""
     with Browser() as running:
@@ -63,8 +71,8 @@ def mailbox_user() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _settled_authority(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Take back a test's orders to the shared authority."""
+def _settled_authorities(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take back a test's orders to the shared authorities."""
     yield
-    if "authority" in request.fixturenames:
-        request.getfixturevalue("authority").reset()
+    for name in {"authority", "deviant"} & set(request.fixturenames):
+        request.getfixturevalue(name).reset()
