@@ -11,7 +11,7 @@ from postroom.drivers.provider import Providers
 from postroom.errors import PostroomError, RemoteProtocolError
 from postroom.mime.examine import examine
 from postroom.settings import parse_configuration
-from postroom.wire import oauth, sasl
+from postroom.wire import autoconfig, oauth, sasl
 from postroom.wire.imap import utf7
 from postroom.wire.imap.fragments import Fragments
 from postroom.wire.imap.grammar import parse
@@ -68,9 +68,11 @@ def head(octets: bytes) -> None:
 
 
 def answers(octets: bytes) -> None:
-    """Answers of authorities and error challenges of servers."""
+    """Answers of authorities, error challenges of servers, documents that name servers."""
     assert str(sasl.oauth_error(octets))
     utf7.decode(octets)
+    with contextlib.suppress(ValueError):
+        autoconfig.read_autoconfig(octets)
     for status in (200, 400, 401, 429, 503):
         with contextlib.suppress(PostroomError):
             oauth.read_answer(status, octets)

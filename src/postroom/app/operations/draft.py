@@ -125,7 +125,7 @@ def merged(existing: str, sections: str) -> str:
 
 
 def write_secret(path: Path, secret: Secret) -> None:
-    """Write a secret's file: durable, whole, with mode 0600. The same secret once more is nothing.
+    """Write a secret's file: whole, with mode 0600. The same secret once more is nothing.
 
     ConfigError where the file holds anything else, and for what is no secret on one line; what is there stays.
     """
