@@ -1,4 +1,4 @@
-"""Token endpoints that answer as no real one does on demand."""
+"""Token endpoints and documents that answer as no real one does on demand."""
 
 from __future__ import annotations
 
@@ -184,3 +184,71 @@ async def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
         assert (await http.post_form(endpoint.url, FORM, ca_file=tmp_path / "ca.pem", timeout=5)).status == 200
         with pytest.raises(TlsError, match="tls-ca-file"):
             await http.post_form(endpoint.url, FORM, ca_file=tmp_path / "missing.pem", timeout=5)
+
+
+# --- documents --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def publishing(octets: bytes | None, tmp_path: Path) -> AsyncIterator[tuple[Endpoint, Http, Path]]:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    async with serving(octets, context) as (endpoint, http):
+        yield endpoint, http, tmp_path / "ca.pem"
+
+
+async def test_a_document_is_fetched(tmp_path: Path) -> None:
+    async with publishing(answer("200 OK", b"<a/>"), tmp_path) as (endpoint, http, ca_file):
+        found = await http.fetch(f"{endpoint.url}?a=b%2Bc", ca_file=ca_file, timeout=5)
+        assert (found.status, found.body) == (200, b"<a/>")
+        (request,) = endpoint.requests
+        assert request.startswith(b"GET /token?a=b%2Bc HTTP/1.1\r\n")
+        assert b"cookie" not in request.lower()
+
+
+async def test_three_redirects_are_followed_and_no_more(tmp_path: Path) -> None:
+    async with publishing(answer("307 Temporary Redirect", b"", "Location: ?again"), tmp_path) as (endpoint, http, ca_file):
+        with pytest.raises(RemoteProtocolError, match="/token: more than 3 redirects"):
+            await http.fetch(endpoint.url, ca_file=ca_file, timeout=5)
+        assert len(endpoint.requests) == 4
+
+
+async def test_a_redirect_may_be_changed(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+
+    def refuse(base: str, there: str) -> str:
+        told.append((base, there))
+        raise RemoteProtocolError("not there")
+
+    async with publishing(answer("302 Found", b"", "Location: /elsewhere?a=1"), tmp_path) as (endpoint, http, ca_file):
+        with pytest.raises(RemoteProtocolError, match="not there"):
+            await http.fetch(endpoint.url, ca_file=ca_file, timeout=5, redirected=refuse)
+        assert told == [(endpoint.url, f"https://localhost:{endpoint.port}/elsewhere?a=1")]
+        assert len(endpoint.requests) == 1
+
+
+async def test_a_redirect_that_leads_nowhere_is_the_answer(tmp_path: Path) -> None:
+    async with publishing(answer("302 Found"), tmp_path) as (endpoint, http, ca_file):
+        assert (await http.fetch(endpoint.url, ca_file=ca_file, timeout=5)).status == 302
+
+
+async def test_nothing_is_fetched_in_clear(tmp_path: Path) -> None:
+    async with serving(answer("200 OK")) as (clear, plain):
+        with pytest.raises(ConnectError, match="only https"):
+            await plain.fetch(clear.url, ca_file=None, timeout=5)
+        async with publishing(answer("301 Moved", b"", f"Location: {clear.url}"), tmp_path) as (endpoint, http, ca_file):
+            with pytest.raises(ConnectError, match="only https"):
+                await http.fetch(endpoint.url, ca_file=ca_file, timeout=5)
+        assert clear.requests == []
+
+
+async def test_a_document_without_end_and_one_that_never_comes(tmp_path: Path) -> None:
+    async with publishing(answer("200 OK", b"x" * 2000), tmp_path) as (endpoint, http, ca_file):
+        with pytest.raises(RemoteProtocolError, match="more than 1000 octets"):
+            await http.fetch(endpoint.url, ca_file=ca_file, timeout=5, largest=1000)
+    async with publishing(None, tmp_path) as (endpoint, http, ca_file):
+        with pytest.raises(TimedOut) as caught:
+            await http.fetch(f"{endpoint.url}?address=a@b.example", ca_file=ca_file, timeout=0.05)
+        assert "a@b" not in repr(caught.value) + str(caught.value)

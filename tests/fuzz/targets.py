@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import random
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from postroom.drivers.provider import Providers
 from postroom.errors import PostroomError, RemoteProtocolError
 from postroom.mime.examine import examine
 from postroom.settings import parse_configuration
-from postroom.wire import oauth, sasl
+from postroom.wire import autoconfig, oauth, sasl
 from postroom.wire.imap import utf7
 from postroom.wire.imap.fragments import Fragments
 from postroom.wire.imap.grammar import parse
@@ -68,12 +69,32 @@ def head(octets: bytes) -> None:
 
 
 def answers(octets: bytes) -> None:
-    """Answers of authorities and error challenges of servers."""
+    """Answers of authorities, error challenges of servers, documents that name servers."""
     assert str(sasl.oauth_error(octets))
     utf7.decode(octets)
+    with contextlib.suppress(ValueError):
+        autoconfig.read_autoconfig(octets)
+    oauth.read_device_authorization(200, octets)
     for status in (200, 400, 401, 429, 503):
-        with contextlib.suppress(PostroomError):
-            oauth.read_answer(status, octets)
+        for authority in ("", "google", "microsoft"):
+            with contextlib.suppress(PostroomError):
+                token_of(HttpAnswer(status, octets, None), {"client_secret": "sesame"}, authority)
+    with contextlib.suppress(PostroomError):
+        outside_token(octets, "fuzz")
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"imap": imap, "ini": ini, "head": head, "answers": answers}
+def consents(octets: bytes) -> None:
+    """What is pasted, what a browser or a server says, and tokens that can be read."""
+    text = octets.decode("utf-8", "replace")
+    with contextlib.suppress(ValueError):
+        oauth.read_redirect(text)
+    for where in (Where.PAGE, Where.LOGIN):
+        explain(heard_from_words(where, "microsoft", text))
+    claims = jwt.claims_of(Secret(text)) or jwt.claims_of(Secret(f"e30.{base64.urlsafe_b64encode(octets).decode()}.x"))
+    if claims is not None:
+        wanted = jwt.Wanted("a@example.org", ("https://outlook.office.com",), "IMAP.AccessAsUser.All", "IMAP.AccessAsApp")
+        for words in (*jwt.complaints(claims, wanted, 0.0), jwt.described(claims)):
+            assert words.isprintable()
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"imap": imap, "ini": ini, "head": head, "answers": answers, "consents": consents}

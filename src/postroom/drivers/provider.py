@@ -77,6 +77,8 @@ class Provider:
     title: str
     domains: tuple[str, ...]  # of its accounts' addresses
     clouds: tuple[Cloud, ...]  # the public one first
+    mx: tuple[str, ...] = ()  # domains of the hosts that take mail for accounts of other domains, a company's own
+    personal_mx: tuple[str, ...] = ()  # likewise for persons' accounts, whose domains are the provider's
     contains: str = ""  # what in tenant-authority means this provider, in any case
     tenant: str = ""  # stands for {tenant} where directory-id is not written
     password_tenant: str = ""  # likewise, with the password grant
@@ -92,6 +94,15 @@ class Provider:
     audiences: tuple[str, ...] = ()  # whom a token for mail is for, where it can be read
     rights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type: what a token must allow
     password_in_groups: str = ""  # how a generated password is printed; its blanks do not belong to it
+
+    @property
+    def imap(self) -> str:
+        """The public world's IMAP server."""
+        return self.clouds[0].imap
+
+    def is_personal_mx(self, host: str) -> bool:
+        """Whether an MX host takes mail for persons' accounts, which no administrator governs."""
+        return _nearest(self.personal_mx, host) > 0
 
     def cloud(self, tenant_authority: str) -> Cloud:
         """The world that a value of tenant-authority names; else the public one."""
@@ -175,7 +186,7 @@ class Providers:
         if name is not None and name in self._known:
             return self._known[name]
         at = (p for p in self._known.values() if any(client.server == cloud.imap for cloud in p.clouds))
-        return next(at, None) or self._of_mailbox(client.mailbox)
+        return next(at, None) or self.provider_of_mailbox(client.mailbox)
 
     def place_of(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Place:
         """Where a client's mailbox is. ConfigError where nobody knows it."""
@@ -193,8 +204,23 @@ class Providers:
 
     def authority_of_mailbox(self, mailbox: str) -> str | None:
         """The built-in authority whose accounts have addresses like this one."""
-        provider = self._of_mailbox(mailbox)
+        provider = self.provider_of_mailbox(mailbox)
         return provider.name if provider and provider.token_endpoint else None
+
+    def provider_of_mailbox(self, mailbox: str) -> Provider | None:
+        """The provider whose accounts have addresses like this one."""
+        domain = mailbox.rpartition("@")[2].lower()
+        return next((provider for provider in self._known.values() if domain in provider.domains), None)
+
+    def provider_of_mx(self, host: str) -> Provider | None:
+        """The provider that an MX host belongs to; of two that claim it the one that says more of its name."""
+        claims = [(_nearest((*known.mx, *known.personal_mx), host), known.name) for known in self._known.values()]
+        longest, name = max(claims)
+        return self._known[name] if longest else None
+
+    def provider_of_server(self, host: str) -> Provider | None:
+        """The provider whose mail server this is."""
+        return next((known for known in self._known.values() if known.imap == host.lower()), None)
 
     def basic_password(self, client: PopClient) -> Secret:
         """The password as the server wants it: without the blanks with which its provider prints it; else untouched."""
@@ -213,10 +239,6 @@ class Providers:
         known = [provider for provider in self._known.values() if provider.token_endpoint]
         return iter(sorted(known, key=lambda provider: not provider.contains))
 
-    def _of_mailbox(self, mailbox: str) -> Provider | None:
-        domain = mailbox.rpartition("@")[2].lower()
-        return next((provider for provider in self._known.values() if domain in provider.domains), None)
-
     @functools.cached_property
     def _known(self) -> Mapping[str, Provider]:
         import tomllib
@@ -228,12 +250,18 @@ class Providers:
 def _provider(name: str, facts: dict[str, Any]) -> Provider:
     public = {key: facts.pop(key) for key in ("imap", "hosts", "scopes") if key in facts}
     clouds = tuple(_cloud(cloud) for cloud in [public, *facts.pop("clouds", [])])
-    domains, audiences = tuple(facts.pop("domains")), tuple(facts.pop("audiences", ()))
-    return Provider(name=name, clouds=clouds, domains=domains, audiences=audiences, **facts)
+    lists = {key: tuple(facts.pop(key, ())) for key in ("domains", "mx", "personal_mx", "audiences")}
+    return Provider(name=name, clouds=clouds, **{**facts, **lists})
 
 
 def _cloud(facts: dict[str, Any]) -> Cloud:
     return Cloud(hosts=tuple(facts.pop("hosts", ())), **facts)
+
+
+def _nearest(domains: Collection[str], host: str) -> int:
+    """How much of a host's name the longest of the domains that it is in says; 0 where it is in none."""
+    name = f".{host.lower().removesuffix('.')}"
+    return max((len(domain) for domain in domains if name.endswith(f".{domain}")), default=0)
 
 
 def _host_and_tenant(tenant_authority: str) -> tuple[str, str]:

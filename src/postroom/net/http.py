@@ -1,20 +1,24 @@
-"""Web requests as the OAuth client makes them. The library is loaded with the first request: it takes a quarter of a second."""
+"""Web requests. The library is loaded with the first request: it takes a quarter of a second."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
 from postroom.errors import ConnectError, Lost, RemoteProtocolError, TimedOut, TlsError
 from postroom.net.stream import Dialer
 
 if TYPE_CHECKING:
     import aiohttp
+    from aiohttp.abc import AbstractResolver
 
 _LARGEST = 1024 * 1024  # octets of an answer
+_REDIRECTS = 3
+_REDIRECTING = frozenset({301, 302, 303, 307, 308})  # RFC 9110 section 15.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +28,18 @@ class HttpAnswer:
     status: int
     body: bytes
     retry_after: float | None
+    location: str | None = None  # where a redirect leads, as written
 
 
 class Http:
-    """Makes requests; ``close`` at the end. Follows no redirect and keeps no cookie: a secret goes to the named place only."""
+    """Makes requests; ``close`` at the end. Keeps no cookie.
 
-    def __init__(self, dialer: Dialer) -> None:
+    Only ``fetch`` follows redirects: a secret goes to the named place only. ``names`` finds hosts in the place of the system.
+    """
+
+    def __init__(self, dialer: Dialer, names: AbstractResolver | None = None) -> None:
         self._dialer = dialer
+        self._names = names
         self._session: aiohttp.ClientSession | None = None
 
     async def post_form(self, url: str, form: Mapping[str, str], *, ca_file: Path | None, timeout: float) -> HttpAnswer:
@@ -41,32 +50,70 @@ class Http:
         return await self._request("POST", url, dict(form), ca_file, timeout)
 
     async def get(self, url: str, *, ca_file: Path | None, timeout: float) -> HttpAnswer:
-        """GET. Raises what ``post_form`` does."""
+        """GET, following no redirect. Raises what ``post_form`` does."""
         return await self._request("GET", url, None, ca_file, timeout)
 
+    async def fetch(
+        self,
+        url: str,
+        *,
+        ca_file: Path | None,
+        timeout: float,
+        largest: int = _LARGEST,
+        redirected: Callable[[str, str], str] = lambda _, there: there,
+    ) -> HttpAnswer:
+        """GET a public document over https, following three redirects at most, and none to http.
+
+        ``redirected`` is told where a redirect comes from and leads to, and says what is asked for instead; it may raise.
+        Raises what ``post_form`` does. No error holds what follows a question mark.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                for _ in range(_REDIRECTS + 1):
+                    if urlsplit(url).scheme != "https":
+                        raise ConnectError(f"{_place(url)}: only https is asked")
+                    answer = await self._request("GET", url, None, ca_file, timeout, accept="*/*", largest=largest)
+                    if answer.status not in _REDIRECTING or answer.location is None:
+                        return answer
+                    url = redirected(url, _joined(url, answer.location))
+        except TimeoutError:
+            raise TimedOut(f"{_place(url)} within {timeout:g} s") from None
+        raise RemoteProtocolError(f"{_place(url)}: more than {_REDIRECTS} redirects")
+
     async def _request(
-        self, method: str, url: str, form: dict[str, str] | None, ca_file: Path | None, timeout: float
+        self,
+        method: str,
+        url: str,
+        form: dict[str, str] | None,
+        ca_file: Path | None,
+        timeout: float,
+        *,
+        accept: str = "application/json",
+        largest: int = _LARGEST,
     ) -> HttpAnswer:
         import aiohttp
 
         if self._session is None:
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+            connector = aiohttp.TCPConnector(resolver=self._names)
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        place = _place(url)
         tls = self._dialer.context(ca_file) if url.startswith("https:") else False
         try:
             async with asyncio.timeout(timeout):
-                headers = {"Accept": "application/json"}
+                headers = {"Accept": accept}
                 request = self._session.request(method, url, data=form, ssl=tls, allow_redirects=False, headers=headers)
                 async with request as response:
-                    body = await _limited(response)
-                    return HttpAnswer(response.status, body, _retry_after(response.headers.get("Retry-After")))
+                    body = await _limited(response, place, largest)
+                    retry_after = _retry_after(response.headers.get("Retry-After"))
+                    return HttpAnswer(response.status, body, retry_after, response.headers.get("Location"))
         except aiohttp.ClientConnectorCertificateError as error:
-            raise TlsError(f"{url}: {error.certificate_error}") from None
+            raise TlsError(f"{place}: {error.certificate_error}") from None
         except aiohttp.ClientConnectorError as error:
-            raise ConnectError(f"{url}: {error.strerror or error.os_error}", remedy=_REMEDY) from None
+            raise ConnectError(f"{place}: {error.strerror or error.os_error}", remedy=_REMEDY) from None
         except TimeoutError:
-            raise TimedOut(f"{url} within {timeout:g} s", remedy=_REMEDY) from None
+            raise TimedOut(f"{place} within {timeout:g} s", remedy=_REMEDY) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Lost(f"{url}: {type(error).__name__}", remedy=_REMEDY) from None
+            raise Lost(f"{place}: {type(error).__name__}", remedy=_REMEDY) from None
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -78,12 +125,25 @@ class Http:
 _REMEDY = "Check the authority's address (tenant-authority, authority- section) and the way there. It is tried again by itself."
 
 
-async def _limited(response: aiohttp.ClientResponse) -> bytes:
+def _place(url: str) -> str:
+    """An address for messages: what follows the question mark is nobody's business."""
+    return url.partition("?")[0]
+
+
+def _joined(base: str, location: str) -> str:
+    """Where a redirect leads (RFC 9110 section 10.2.2)."""
+    try:
+        return urljoin(base, location)
+    except ValueError:
+        raise RemoteProtocolError(f"{_place(base)}: the redirect leads to no address of the web") from None
+
+
+async def _limited(response: aiohttp.ClientResponse, place: str, largest: int) -> bytes:
     body = b""
     async for piece in response.content.iter_chunked(65536):
         body += piece
-        if len(body) > _LARGEST:
-            raise RemoteProtocolError(f"an answer of more than {_LARGEST} octets")
+        if len(body) > largest:
+            raise RemoteProtocolError(f"{place}: an answer of more than {largest} octets")
     return body
 
 

@@ -231,3 +231,41 @@ def test_blanks_between_googles_groups_do_not_count(what: PopClient, written: st
 def test_a_missing_password_is_an_error() -> None:
     with pytest.raises(ConfigError):
         PROVIDERS.basic_password(client())
+
+
+# --- from an address --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "personal"),
+    [
+        ("smtp.google.com", "google", False),
+        ("ALT1.ASPMX.L.GOOGLE.COM.", "google", False),
+        ("aspmx2.googlemail.com", "google", False),
+        ("example-com.mail.protection.outlook.com", "microsoft", False),
+        ("example-com.j-v1.mx.microsoft", "microsoft", False),
+        ("hotmail-de.olc.protection.outlook.com", "microsoft", True),
+        ("mta5.am0.yahoodns.net", "yahoo", True),
+        ("mx-aol.mail.gm0.yahoodns.net", "aol", True),
+        ("in2-smtp.messagingengine.com", "fastmail", False),
+        ("mx01.mail.icloud.com", "icloud", False),
+        ("google.com", "google", False),
+        ("notgoogle.com", None, False),
+        ("google.com.example", None, False),
+        ("microsoft", None, False),
+        ("", None, False),
+    ],
+)
+def test_mx_hosts_belong_to_providers(host: str, name: str | None, personal: bool) -> None:
+    provider = PROVIDERS.provider_of_mx(host)
+    assert (provider.name if provider else None) == name
+    assert provider is None or provider.is_personal_mx(host) == personal
+
+
+def test_a_provider_is_known_by_its_accounts_and_by_its_server() -> None:
+    google = PROVIDERS.provider_of_mailbox("A@GMAIL.com")
+    assert google is not None
+    assert (google.name, google.imap) == ("google", "imap.gmail.com")
+    assert PROVIDERS.provider_of_server("IMAP.gmail.com") is google
+    assert PROVIDERS.provider_of_mailbox("a@example.org") is None
+    assert PROVIDERS.provider_of_server("imap.example.org") is None
