@@ -13,7 +13,7 @@ import apsw
 
 from postroom.model import AccessToken, Grant, GrantKey, Refusal
 from postroom.secret import Secret
-from postroom.store.vault import Vault
+from postroom.store.vault import Sealed, Vault
 
 _NEW = """
 INSERT INTO grants (authority, client_id, configured, current, made_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
@@ -38,6 +38,7 @@ WHERE id = ?1"""
 
 def open_grant(db: apsw.Connection, vault: Vault, key: GrantKey, configured: Secret, asked_with: str, now: float) -> Grant:
     """The chain that begins with this configured token, with its access token for what else is asked with; begun at first sight."""
+    vault.follow(db)
     names = (key.authority, key.client_id, key.configured)
     row: Any = db.execute(_GRANT, names).fetchone()
     if row is None:
@@ -53,7 +54,7 @@ def _access(db: apsw.Connection, vault: Vault, grant: int, asked_with: str) -> A
     if row is None:
         return None
     sealed, version, lifetime, expires_at = row
-    return AccessToken(vault.open(sealed, f"access:{grant}:{asked_with}"), version, lifetime, expires_at)
+    return AccessToken(vault.open(sealed, _access_of(grant, asked_with)), version, lifetime, expires_at)
 
 
 def claim_grant(db: apsw.Connection, grant: int, holder: str, now: float, until: float, living: Callable[[str], bool]) -> bool:
@@ -84,10 +85,11 @@ def save_answer(
     now: float,
 ) -> AccessToken:
     """Keep a token answer whole: the access token with its lifetime, and the new refresh token where there is one."""
+    vault.follow(db)
     if rotated is not None and rotated != grant.refresh_token:
         db.execute(_ROTATE, (grant.id, vault.seal(rotated, _refresh(key)), now))
     token, lifetime = access
-    sealed = vault.seal(token, f"access:{grant.id}:{asked_with}")
+    sealed = vault.seal(token, _access_of(grant.id, asked_with))
     version = db.execute(_SAVE, (grant.id, asked_with, sealed, lifetime, now + lifetime)).get
     db.execute(_ACCEPTED, (grant.id,))
     return AccessToken(token, int(version), lifetime, now + lifetime)
@@ -100,3 +102,15 @@ def save_refusal(db: apsw.Connection, grant: int, refusal: Refusal) -> None:
 
 def _refresh(key: GrantKey) -> str:
     return f"refresh:{key.authority}:{key.client_id}:{key.configured}"
+
+
+def _access_of(grant: int, asked_with: str) -> str:
+    return f"access:{grant}:{asked_with}"
+
+
+_NAMES = ("authority", "client_id", "configured")
+SEALED = (
+    Sealed("grants", "current", _NAMES, lambda *names: _refresh(GrantKey(*names))),
+    Sealed("grants", "former", _NAMES, lambda *names: _refresh(GrantKey(*names))),
+    Sealed("access_tokens", "token", ("grant", "asked_with"), _access_of),
+)

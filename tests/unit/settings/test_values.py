@@ -83,7 +83,7 @@ BAD: list[tuple[Callable[[str, Surroundings], object], str, str]] = [
     (values.listen, "::1:8025", "is not HOST:PORT"),
     (values.listen, "localhost:99999", "is more than 65535"),
     (values.path, "a\0b", "is not a path"),
-    (values.key, "vault.key", "is neither env:NAME nor file:PATH"),
+    (values.key, "vault.key", "is none of file:PATH, env:NAME, credential:NAME, keyring:SERVICE/USER"),
     (values.choice("text", "json"), "xml", "is none of the valid values"),
     (values.secret, "env:NONE", "names the variable NONE, which is not set in the environment"),
     (values.secret, "env:EMPTY", "names the variable EMPTY, which is empty in the environment"),
