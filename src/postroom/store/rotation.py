@@ -92,16 +92,15 @@ def _next_key(before: Held, place: Place) -> Key:
 
 def _seal_anew(db: apsw.Connection, ring: Ring, key: Key) -> None:
     """One transaction: every value opened and sealed with this key, which becomes current. All or nothing."""
+    _, unopened = _opened(db, ring)
+    if unopened.total():
+        raise _unopened(unopened, f"none of {', '.join(ring.ids)} opens them")
     for column in SEALED:
         names = " AND ".join(f'"{name}" = ?' for name in column.row)
         update = f'UPDATE "{column.table}" SET "{column.column}" = ? WHERE {names}'  # noqa: S608 - names of our declaration
         for row, sealed in _values(db, column):
             belongs_to = column.belongs_to(*row)
-            try:
-                anew = seal(key, unseal(ring, sealed, belongs_to), belongs_to)
-            except VaultLocked as error:
-                raise _unopened(Counter({column.table: 1}), error.detail) from None
-            db.execute(update, (anew, *row))
+            db.execute(update, (seal(key, unseal(ring, sealed, belongs_to), belongs_to), *row))
     vault.change_key(db, key)
     _all_open(db, key)
 
