@@ -378,6 +378,7 @@ class ServerSettings:
         "vault-key",
         values.key,
         computed=True,
+        secret=True,  # a key may stand here by mistake
         default_words="file:vault.key in the data directory",
         valid=values.KEY_FORMS,
         effect=Effect.RESTART,
