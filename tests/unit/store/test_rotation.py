@@ -175,11 +175,12 @@ async def test_processes_save_meanwhile(filled: Store, tmp_path: Path) -> None:
             count += 1
         return count
 
-    running = [asyncio.create_task(saving(store, word)) for store, word in zip(others, "xy", strict=True)]
-    for _ in range(10):
-        done = await filled.rotate_key()
-    ended.set()
-    counts = await asyncio.gather(*running)
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(saving(store, word)) for store, word in zip(others, "xy", strict=True)]
+        for _ in range(10):
+            done = await filled.rotate_key()
+        ended.set()
+    counts = [task.result() for task in running]
     assert min(counts) > 0
     assert sealed_with(data) == {(2, done.current)}
     assert ring(data).ids == (done.current,)
