@@ -11,8 +11,12 @@ from pathlib import Path
 from postroom.drivers.provider import Providers
 from postroom.errors import PostroomError, RemoteProtocolError
 from postroom.mime.examine import examine
+from postroom.net.answers import outside_token, token_of
+from postroom.net.http import HttpAnswer
+from postroom.net.refusals import Where, explain, heard_from_words
+from postroom.secret import Secret
 from postroom.settings import parse_configuration
-from postroom.wire import autoconfig, oauth, sasl
+from postroom.wire import autoconfig, jwt, oauth, sasl
 from postroom.wire.imap import utf7
 from postroom.wire.imap.fragments import Fragments
 from postroom.wire.imap.grammar import parse

@@ -221,6 +221,36 @@ def messages_export(
     run_to_end(lambda: operation.export(live, section, None if everything else message_ids, output))
 
 
+@cli.group()
+def vault() -> None:
+    """The key that seals tokens in the store."""
+
+
+@vault.command("rotate")
+@click.option("--json", "as_json", is_flag=True, help="What was done as one JSON object.")
+@click.pass_context
+def vault_rotate(context: click.Context, as_json: bool) -> None:
+    """Change the key and seal everything anew, while the service runs. A rotation that was stopped is run again."""
+    from postroom.app.operations import vault as operation
+
+    live = live_of(context)
+    done = run_to_end(lambda: operation.rotate(live))
+    print_json(operation.rotation_dict(done)) if as_json else click.echo("\n".join(operation.rotation_lines(done)))
+
+
+@vault.command("status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def vault_status(context: click.Context, as_json: bool) -> None:
+    """Print where the key is and what it seals; exit status 1 when something does not open."""
+    from postroom.app.operations import vault as operation
+
+    live = live_of(context)
+    found = run_to_end(lambda: operation.status(live))
+    print_json(operation.status_dict(found)) if as_json else click.echo("\n".join(operation.status_lines(found)))
+    context.exit(FAILED if any(found.unopened.values()) else 0)
+
+
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

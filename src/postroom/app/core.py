@@ -50,7 +50,7 @@ class Core:
 
 
 def vault_key(live: Live) -> str:
-    """The vault's key as the store wants it: ``file:PATH`` or ``env:NAME``."""
+    """The vault's key as the store wants it: ``file:PATH``, or another form as written."""
     key = live.configuration.settings.vault_key
     return key if isinstance(key, str) else f"file:{key}"
 

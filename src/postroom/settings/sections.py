@@ -497,12 +497,14 @@ class ServerSettings:
         "vault-key",
         values.key,
         computed=True,
+        secret=True,  # a key may stand here by mistake
         default_words="file:vault.key in the data directory",
-        valid="file:PATH or env:NAME",
+        valid=values.KEY_FORMS,
         effect=Effect.RESTART,
         ours=_WHOLE,
-        sentence="Where the key is kept that seals tokens in the store. A key file is made with mode 0600 beside an "
-        "empty store only.",
+        sentence="Where the key is kept that seals tokens in the store: a file, a variable, a credential of systemd, or the "
+        "operating system's key store (`pip install 'postroom[keyring]'`). A key is made beside an empty store only, a key "
+        "file with mode 0600. `postroom vault rotate` changes it.",
     )
 
 

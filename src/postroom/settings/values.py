@@ -25,6 +25,7 @@ TIME_SPAN = "a time span: hh:mm:ss, or a number with s, m or h (00:01:00, 90s, 5
 SIZE = "a size in octets, with k, m or g if you like (65536, 64k, 50m, 1g)"
 BOOLEAN = "true, false"
 SECRET_FORMS = "the text itself, env:NAME or file:PATH"  # noqa: S105 - words, not a secret
+KEY_FORMS = "file:PATH, env:NAME, credential:NAME, keyring:SERVICE/USER"
 
 _CLOCK = re.compile(r"([0-9]{1,6}):([0-5][0-9]):([0-5][0-9])")
 _AMOUNT = re.compile(r"([0-9]{1,9}) ?([smh])", re.IGNORECASE)
@@ -32,6 +33,11 @@ _SIZE = re.compile(r"([0-9]{1,15}) ?([kmg]?)", re.IGNORECASE)
 _INTEGER = re.compile(r"[+-]?[0-9]{1,15}")
 _LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY_PLACES = {  # and what stands behind the colon
+    "env": _VARIABLE,
+    "credential": re.compile(r"(?!\.{1,2}$)[^/\0]{1,255}"),  # a file's name: systemd.exec(5), CREDENTIALS
+    "keyring": re.compile(r"[^\0]+/[^/\0]+"),
+}
 _LARGEST_SECRET = 65536
 
 Word = TypeVar("Word", bound=enum.Enum)
@@ -232,13 +238,15 @@ def certificates(value: str, surroundings: Surroundings) -> Path:
 
 
 def key(value: str, surroundings: Surroundings) -> Path | str:
-    """Where a key is kept: ``env:NAME`` as it is written, or ``file:PATH`` as a path. Neither is read here."""
+    """Where a key is kept: ``file:PATH`` as a path, any other form of ``KEY_FORMS`` as it is written. None is read here."""
     form, _, rest = value.partition(":")
-    if form.lower() == "env" and _VARIABLE.fullmatch(rest.strip()):
-        return f"env:{rest.strip()}"
-    if form.lower() == "file" and rest.strip():
-        return path(rest.strip(), surroundings)
-    raise ValueError("is neither env:NAME nor file:PATH")
+    form, rest = form.lower(), rest.strip()
+    if form == "file" and rest:
+        return path(rest, surroundings)
+    pattern = _KEY_PLACES.get(form)
+    if pattern is None or not pattern.fullmatch(rest):
+        raise ValueError(f"is none of {KEY_FORMS}")
+    return f"{form}:{rest}"
 
 
 def secret(value: str, surroundings: Surroundings) -> Secret:

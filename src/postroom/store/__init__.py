@@ -1,7 +1,8 @@
 """What is kept: verbs of the domain over one data directory. No row, session or SQL leaves this package.
 
 ``database`` runs jobs in transactions, ``capture``, ``work`` and ``grants`` are those jobs, ``blobs`` holds the raw octets,
-``vault`` seals secrets, ``processes`` knows who lives. When a verb returns, what it wrote is durable.
+``vault`` seals secrets with what ``keys`` keeps, ``rotation`` changes the key, ``processes`` knows who lives. When a verb
+returns, what it wrote is durable.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import apsw
 
 from postroom.clock import Clock
-from postroom.errors import StoreError, VaultLocked
+from postroom.errors import StoreError
 from postroom.model import (
     AccessToken,
     Captured,
@@ -40,12 +41,13 @@ from postroom.model import (
     WorkState,
 )
 from postroom.secret import Secret
-from postroom.store import capture, grants, reading, work
+from postroom.store import capture, grants, reading, rotation, work
 from postroom.store.blobs import Blobs
 from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
+from postroom.store.keys import place_of
 from postroom.store.processes import Processes
-from postroom.store.vault import Vault, load_key
+from postroom.store.vault import open_vault
 
 LEASE = 30.0  # seconds; renewed three times within
 
@@ -56,8 +58,6 @@ class Store:
     def __init__(self, directory: Path, clock: Clock, vault_key: str, environment: Mapping[str, str]) -> None:
         self._clock = clock
         self._directory = directory
-        self._vault_key = vault_key
-        self._environment = environment
         self._ids = PublicIds()
         with translated(), ExitStack() as undo:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -66,7 +66,7 @@ class Store:
             self.blobs = Blobs(directory / "segments", self._committed)
             self._db = Database(directory / "postroom.db", self.blobs.sync)
             undo.callback(self._db.close)
-            self._vault = self._open_vault()
+            self._vault = self._db.now(lambda db: open_vault(db, place_of(vault_key, environment)))
             undo.pop_all()
 
     @property
@@ -255,6 +255,20 @@ class Store:
         """Remember that an ending was announced so many days ahead; False when it was already, at that distance or nearer."""
         return await self._db.run(lambda db: reading.tell(db, ending, days))
 
+    # --- the vault's key
+
+    async def rotate_key(self) -> rotation.Rotation:
+        """Seal everything anew with another key, while others use the store. May be repeated after any stop.
+
+        Raises ``VaultLocked`` (nothing is lost then), and ``StoreError`` while another process rotates.
+        """
+        return await rotation.rotate(self._db, self._vault.place, self._directory / "vault.rotating")
+
+    async def vault_status(self) -> rotation.VaultStatus:
+        """Where the keys are, and what they seal. Raises ``VaultLocked``."""
+        # Not among the reads: no rotation may come between the look at the store and the look at the keys' place.
+        return await self._db.run(lambda db: rotation.status(db, self._vault.place))
+
     # --- conditions and reading
 
     async def report(self, condition: Condition) -> None:
@@ -306,17 +320,6 @@ class Store:
             return 0 if row is None else int(row[0])
         finally:
             connection.close()
-
-    def _open_vault(self) -> Vault:
-        row = self._db.now(lambda db: db.execute("SELECT proof FROM vault").fetchone())
-        key = load_key(self._vault_key, self._environment, create=row is None)
-        vault = Vault(key)
-        expected = bytes.fromhex(vault.keyed_hash("proof"))
-        if row is None:
-            self._db.now(lambda db: db.execute("INSERT INTO vault VALUES (1, ?) ON CONFLICT DO NOTHING", (expected,)) and None)
-        elif bytes(row[0]) != expected:
-            raise VaultLocked("the key is not the one that this store was made with")
-        return vault
 
 
 @contextmanager

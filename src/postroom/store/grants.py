@@ -14,7 +14,7 @@ import apsw
 
 from postroom.model import AccessToken, Consent, Grant, GrantKey, GrantLife, Refusal, TokenFields
 from postroom.secret import Secret
-from postroom.store.vault import Vault
+from postroom.store.vault import Sealed, Vault
 
 _NEW = """
 INSERT INTO grants (authority, client_id, configured, current, made_at, consented_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
@@ -60,6 +60,7 @@ FROM grants"""
 
 def open_grant(db: apsw.Connection, vault: Vault, key: GrantKey, configured: Secret, asked_with: str, now: float) -> Grant:
     """The chain that begins with this configured token, with its access token for what else is asked with; begun at first sight."""
+    vault.follow(db)
     names = (key.authority, key.client_id, key.configured)
     row: Any = db.execute(_GRANT, names).fetchone()
     if row is None:
@@ -77,7 +78,7 @@ def _access(db: apsw.Connection, vault: Vault, grant: int, asked_with: str) -> A
     if row is None:
         return None
     sealed, version, lifetime, expires_at = row
-    return AccessToken(vault.open(sealed, f"access:{grant}:{asked_with}"), version, lifetime, expires_at)
+    return AccessToken(vault.open(sealed, _access_of(grant, asked_with)), version, lifetime, expires_at)
 
 
 def claim_grant(db: apsw.Connection, grant: int, holder: str, now: float, until: float, living: Callable[[str], bool]) -> bool:
@@ -107,6 +108,7 @@ def save_answer(
 
     The refresh token before is kept until the new one has worked.
     """
+    vault.follow(db)
     rotated = fields.refresh_token
     if rotated is not None and rotated != grant.refresh_token:
         db.execute(_ROTATE, (grant.id, vault.seal(rotated, _refresh(key)), now))
@@ -118,7 +120,7 @@ def save_answer(
 
 
 def _save_access(db: apsw.Connection, vault: Vault, grant: int, asked_with: str, fields: TokenFields, now: float) -> AccessToken:
-    sealed = vault.seal(fields.access_token, f"access:{grant}:{asked_with}")
+    sealed = vault.seal(fields.access_token, _access_of(grant, asked_with))
     end = now + fields.lifetime
     version = db.execute(_SAVE, (grant, asked_with, sealed, fields.lifetime, end, fields.scope)).get
     return AccessToken(fields.access_token, int(version), fields.lifetime, end)
@@ -176,3 +178,15 @@ def save_refusal(db: apsw.Connection, grant: int, refusal: Refusal) -> None:
 
 def _refresh(key: GrantKey) -> str:
     return f"refresh:{key.authority}:{key.client_id}:{key.configured}"
+
+
+def _access_of(grant: int, asked_with: str) -> str:
+    return f"access:{grant}:{asked_with}"
+
+
+_NAMES = ("authority", "client_id", "configured")
+SEALED = (
+    Sealed("grants", "current", _NAMES, lambda *names: _refresh(GrantKey(*names))),
+    Sealed("grants", "former", _NAMES, lambda *names: _refresh(GrantKey(*names))),
+    Sealed("access_tokens", "token", ("grant", "asked_with"), _access_of),
+)

@@ -91,6 +91,8 @@ GOOD: list[tuple[Callable[[str, Surroundings], object], str, object]] = [
     (values.path, "/srv/mail", Path("/srv/mail")),
     (values.key, "env:POSTROOM_KEY", "env:POSTROOM_KEY"),
     (values.key, "file:vault.key", Path("/conf/vault.key")),
+    (values.key, "CREDENTIAL: postroom.key", "credential:postroom.key"),
+    (values.key, "keyring:my post/room/me", "keyring:my post/room/me"),
     (values.secret, "pass = word # %(x)s", Secret("pass = word # %(x)s")),
     (values.secret, "env:TOKEN", Secret("1//env")),
     (values.secret, "FILE:token", Secret("1//abc")),
@@ -151,7 +153,21 @@ BAD: list[tuple[Callable[[str, Surroundings], object], str, str]] = [
     (values.listen, "::1:8025", "is not HOST:PORT"),
     (values.listen, "localhost:99999", "is more than 65535"),
     (values.path, "a\0b", "is not a path"),
-    (values.key, "vault.key", "is neither env:NAME nor file:PATH"),
+    (values.key, "vault.key", "is none of file:PATH, env:NAME, credential:NAME, keyring:SERVICE/USER"),
+    *(
+        (values.key, f"{form}:{rest}", "is none of file:PATH, env:NAME, credential:NAME, keyring:SERVICE/USER")
+        for form, rest in (
+            ("file", ""),
+            ("env", "my key"),
+            ("credential", ""),
+            ("credential", ".."),
+            ("credential", "a/b"),
+            ("keyring", "postroom"),
+            ("keyring", "postroom/"),
+            ("keyring", "/me"),
+            ("vault", "x"),
+        )
+    ),
     (values.choice("text", "json"), "xml", "is none of the valid values"),
     (values.secret, "env:NONE", "names the variable NONE, which is not set in the environment"),
     (values.secret, "env:EMPTY", "names the variable EMPTY, which is empty in the environment"),

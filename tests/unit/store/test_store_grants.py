@@ -7,12 +7,13 @@ from pathlib import Path
 
 import apsw
 import pytest
+from former import first_schema, former_sealed
 
 from fakes import START, HandClock
 from postroom.model import AccessToken, Consent, Grant, GrantKey, GrantLife, Refusal, TokenFields
 from postroom.secret import Secret
-from postroom.store import Store, database
-from postroom.store.vault import Vault, load_key
+from postroom.store import Store
+from postroom.store.keys import new_key
 
 KEY = GrantKey("https://authority.example/token", "client", "account:a@example.org")
 CONSENT = Consent("pop-client-a", "a@example.org", "a@example.org", KEY, "hash", "mail", START)
@@ -165,31 +166,26 @@ async def test_an_ending_is_told_once_at_each_distance(store: Store, tmp_path: P
 # --- vaults made before -----------------------------------------------------------------------------------------------
 
 
-def of_version_one(directory: Path, clock: HandClock, patch: pytest.MonkeyPatch) -> int:
+def of_version_one(directory: Path) -> int:
     """A store as a program left it that had the first schema alone; the number of its grant."""
-    scripts = database._scripts()
-    with patch.context() as then:
-        then.setattr(database, "_scripts", lambda: scripts[:1])
-        store_in(directory, clock).close()
-    vault = Vault(load_key(f"file:{directory / 'vault.key'}", {}, create=False))
-    sealed = [vault.seal(Secret(text), f"refresh:{KEY.authority}:{KEY.client_id}:{KEY.configured}") for text in ("second", "first")]
-    connection = apsw.Connection(str(directory / "postroom.db"))
-    assert connection.execute("PRAGMA user_version").get == 1
-    connection.execute(
-        "INSERT INTO grants (id, authority, client_id, configured, current, former, version, made_at) VALUES (5,?,?,?,?,?,2,?)",
-        (KEY.authority, KEY.client_id, KEY.configured, *sealed, START - 50),
-    )
-    connection.execute(
-        "INSERT INTO access_tokens VALUES (5, 'x', 7, ?, 3600, ?)", (vault.seal(Secret("access"), "access:5:x"), START + 3600)
-    )
-    connection.close()
+    key = new_key()
+    refresh = f"refresh:{KEY.authority}:{KEY.client_id}:{KEY.configured}"
+    with first_schema(directory, key) as connection:
+        connection.execute(
+            "INSERT INTO grants (id, authority, client_id, configured, current, former, version, made_at) VALUES (5,?,?,?,?,?,2,?)",
+            (
+                *(KEY.authority, KEY.client_id, KEY.configured),
+                *(former_sealed(key, text, refresh) for text in ("second", "first")),
+                START - 50,
+            ),
+        )
+        token = former_sealed(key, "access", "access:5:x")
+        connection.execute("INSERT INTO access_tokens VALUES (5, 'x', 7, ?, 3600, ?)", (token, START + 3600))
     return 5
 
 
-async def test_a_vault_made_before_there_were_consents_goes_on(
-    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    number = of_version_one(tmp_path, clock, monkeypatch)
+async def test_a_vault_made_before_there_were_consents_goes_on(tmp_path: Path, clock: HandClock) -> None:
+    number = of_version_one(tmp_path)
     clock.advance(1000)
     store = store_in(tmp_path, clock)
     grant = await opened(store)
