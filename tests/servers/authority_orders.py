@@ -76,6 +76,10 @@ class Orders(ABC):
         """End one refresh token or all of an account, and no access token; how many there were."""
         return int(self._control("revoke_refresh", token=token, account=account))
 
+    def tokens_of(self, account: str) -> list[str]:
+        """Every refresh token and every access token that an account was ever given."""
+        return [str(token) for token in self._control("tokens_of", account=account)]
+
     # Grants without a browser
 
     def register_certificate(self, client_id: str, certificate: str) -> str:

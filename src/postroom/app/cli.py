@@ -262,4 +262,4 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "postroom", "_POSTROOM_COMPLETE").source())
 
 
-from postroom.app import cli_oauth  # noqa: E402, F401 - it adds its commands to the group above
+from postroom.app import cli_init, cli_oauth  # noqa: E402, F401 - they add their commands to the group above

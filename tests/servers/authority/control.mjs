@@ -2,7 +2,7 @@
 
 import * as faults from './faults.mjs';
 import { delegate, forgetPeople, knowPassword, knowServiceAccount } from './grants.mjs';
-import { expire, expireAll, revoke, rotation } from './memory.mjs';
+import { expire, expireAll, revoke, rotation, tokensOf } from './memory.mjs';
 import { knowCertificate } from './microsoft.mjs';
 import { certified, resource, scope, scopes } from './names.mjs';
 import { unwrap, wrap } from './tokens.mjs';
@@ -104,6 +104,7 @@ export function makeControl(provider, settings, { grantFor, resourceServer, memo
     expire_device_codes: () => expireAll('DeviceCode'),
     revoke_access: ({ token, account }) => (
       revoke('AccessToken', { token: token && unwrap(token), account }) + revoke('ClientCredentials', { token: token && unwrap(token), account })),
+    tokens_of: ({ account }) => tokensOf(account),
     revoke_refresh: (named) => revoke('RefreshToken', named),
     set: (changes) => Object.assign(settings, changes),
     rotation: ({ on, exchanged }) => {

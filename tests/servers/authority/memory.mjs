@@ -3,7 +3,7 @@
 // oidc-provider's own memory adapter forgets beyond 1,000 entries, and it could neither count nor revoke by account.
 
 const entries = new Map(); // "Model:id" -> payload
-const owners = new Map(); // every refresh token that ever was -> its account, also after its end
+const owners = new Map(); // every refresh and access token that ever was -> its account, also after its end
 
 // What becomes of a refresh token that was exchanged for a new one: `ends` (a second use ends the whole consent), `last`
 // (the last one may be used again until its successor was, so that a lost answer can be asked for anew), or `stays`
@@ -21,7 +21,7 @@ export class Memory {
 
   async upsert(id, payload) {
     entries.set(this.#key(id), payload);
-    if (this.model === 'RefreshToken') owners.set(id, payload.accountId);
+    if (this.model === 'RefreshToken' || this.model === 'AccessToken') owners.set(id, payload.accountId);
   }
 
   async find(id) {
@@ -75,6 +75,10 @@ export function kept(model, id) {
 
 export function ownerOf(refreshToken) {
   return owners.get(refreshToken) ?? null;
+}
+
+export function tokensOf(account) {
+  return [...owners].filter(([, owner]) => owner === account).map(([token]) => token);
 }
 
 // Lets a token's hour be over, as if the time had passed.

@@ -54,6 +54,8 @@ class OAuthAnswers:
     directory_id: str = ""
     secret_name: str = ""  # of the secret- section
     secret: str = ""  # file:NAME or env:NAME: the section is written too; empty for one that is there, or none
+    expires: str = ""  # YYYY-MM-DD: when that client_secret ends
+    publishing_status: str = ""  # of a Google application: testing, production, internal
     oauth_user: str = ""  # the account that consents, where the mailbox is another's
     new_authority: NewAuthority | None = None
 
@@ -242,6 +244,12 @@ def _secret(found: Found, oauth: OAuthAnswers) -> Iterator[str]:
         else:
             yield "# the client_secret of the application, in a file beside this one; env:NAME works too"
         yield f"password = {oauth.secret}"
+        if oauth.expires:
+            yield "# when it ends: Postroom warns 30, 14 and 3 days ahead"
+            yield f"expires = {oauth.expires}"
+        if oauth.publishing_status:
+            yield "# in testing a refresh token ends after seven days; Postroom warns ahead"
+            yield f"publishing-status = {oauth.publishing_status}"
     yield ""
 
 
