@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3.14 || command -v python3)
 BIN := .venv/bin
 N ?= 200
+REFRESHES ?= 300
 SEED ?= 1
 SECONDS ?= 3600
 ROUNDS ?= 5
@@ -40,9 +41,10 @@ bench: .venv/dev ## measure against peers on the same work (ROUNDS=5)
 	@$(BIN)/python -m servers.install
 	$(BIN)/python -m bench --rounds $(ROUNDS)
 
-crash: .venv/dev ## kill and cut N times each, from SEED on; goes on where it stopped
+crash: .venv/dev ## kill and cut N times each, from SEED on (goes on where it stopped); kill REFRESHES refreshes
 	@$(BIN)/python -m servers.install
 	$(BIN)/python -m crash --kills $(N) --cuts $(N) --seed $(SEED) --state .crash-$(SEED)-$(N).json
+	$(BIN)/python -m crash.refresh --kills $(REFRESHES) --seed $(SEED)
 
 fuzz: .venv/dev ## feed the codecs with noise for SECONDS
 	$(BIN)/python -m fuzz --seconds $(SECONDS) --seed $(SEED)

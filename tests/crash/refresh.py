@@ -7,11 +7,14 @@ one that takes a second use for theft. Only the last may lock out, only where it
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from pathlib import Path
 from crash.program import PATIENCE, Postroom, kill
 from crash.refresh_child import SPENT, STEPS
 from servers.authority import TEST, Authority
+from servers.certificates import Certificates
 from servers.dovecot import Dovecot
 
 AUTHORITIES = ("keeps", "rotates", "detects")
@@ -144,7 +148,10 @@ class Refreshing:
 
     def _child(self, directory: Path, step: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "crash.refresh_child", str(directory / "postroom.ini"), step]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+        tests = str(Path(__file__).resolve().parents[1])
+        path = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": path}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True, env=environment)
 
     def _was_spent(self) -> bool:
         """Whether the authority answered the killed process: a second use of the same token is what it takes for theft."""
@@ -170,3 +177,26 @@ def _in_clear(directory: Path, tokens: list[str]) -> list[str]:
     """Tokens that stand in a file of the data directory or in the output."""
     files = [path for path in directory.rglob("*") if path.is_file() and path.name != "postroom.ini"]
     return [f"a token in clear in {path.name}" for path in files for token in tokens if token.encode() in path.read_bytes()]
+
+
+def main() -> int:
+    """Make a series, print one line for each run, then the sum; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m crash.refresh", description=__doc__)
+    parser.add_argument("--kills", type=int, default=300, help="processes to be killed (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="where the plan comes from (%(default)s)")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="postroom-refresh-"))
+    found = 0
+    with Certificates() as certificates, Authority(certificates=certificates) as authority:
+        with Dovecot(authority.tokens, certificates=certificates) as dovecot:
+            refreshing = Refreshing(authority, dovecot, folder)
+            for plan in plans(options.kills, options.seed):
+                complaints = refreshing.run(plan)
+                found += bool(complaints)
+                print(f"{plan}  {'; '.join(complaints) or 'ok'}", flush=True)
+    print(f"{options.kills} refreshes killed: {found} found something" + (f"; evidence is in {folder}" if found else ""))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
