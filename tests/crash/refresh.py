@@ -187,13 +187,16 @@ def main() -> int:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="postroom-refresh-"))
     found = 0
-    with Certificates() as certificates, Authority(certificates=certificates) as authority:
-        with Dovecot(authority.tokens, certificates=certificates) as dovecot:
-            refreshing = Refreshing(authority, dovecot, folder)
-            for plan in plans(options.kills, options.seed):
-                complaints = refreshing.run(plan)
-                found += bool(complaints)
-                print(f"{plan}  {'; '.join(complaints) or 'ok'}", flush=True)
+    with (
+        Certificates() as certificates,
+        Authority(certificates=certificates) as authority,
+        Dovecot(authority.tokens, certificates=certificates) as dovecot,
+    ):
+        refreshing = Refreshing(authority, dovecot, folder)
+        for plan in plans(options.kills, options.seed):
+            complaints = refreshing.run(plan)
+            found += bool(complaints)
+            print(f"{plan}  {'; '.join(complaints) or 'ok'}", flush=True)
     print(f"{options.kills} refreshes killed: {found} found something" + (f"; evidence is in {folder}" if found else ""))
     return 1 if found else 0
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pty
 import re
 import subprocess
 import threading
@@ -73,3 +75,62 @@ def asking(here: Here, *arguments: str) -> Iterator[Asking]:
     finally:
         process.kill()
         process.wait()
+
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class AtTerminal:
+    """The same at a terminal of its own: prompts come, colours too, and what is typed in secret is not shown."""
+
+    def __init__(self, here: Here, *arguments: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self._process = here.start(*arguments, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self._pieces: list[bytes] = []
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                piece = os.read(self._ours, 4096)
+            except OSError:  # Linux tells the end of a terminal so
+                return
+            if not piece:
+                return
+            self._pieces.append(piece)
+
+    @property
+    def screen(self) -> str:
+        """All that was shown, without colours."""
+        return _ESCAPES.sub("", b"".join(self._pieces).decode("utf-8", "replace")).replace("\r\n", "\n")
+
+    def until(self, words: str) -> str:
+        """Wait for words on the screen; all of it."""
+        wait_for(lambda: words in self.screen, f"the words {words!r} in {self.screen!r}", timeout=PATIENCE)
+        return self.screen
+
+    def answer(self, prompt: str, line: str) -> None:
+        """Wait for a prompt and type a line."""
+        self.until(prompt)
+        os.write(self._ours, f"{line}\n".encode())
+
+    def address(self) -> str:
+        """The address that it wants opened."""
+        return wait_for(lambda: _ADDRESS.findall(self.screen), f"an address in {self.screen!r}", timeout=PATIENCE)[0]
+
+    def done(self) -> Done:
+        """Its end."""
+        status = self._process.wait(PATIENCE)
+        self._reading.join(PATIENCE)
+        return Done(status, self.screen, "")
+
+    def __enter__(self) -> AtTerminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._reading.join(PATIENCE)
+        os.close(self._ours)

@@ -110,16 +110,24 @@ class Here:
         assert status is None or ended.status == status, ended
         return ended
 
-    def start(self, *arguments: str, file: Path | None = None, stdin: int | None = None) -> subprocess.Popen[str]:
-        """Begin a command; its output is read by the caller."""
+    def start(
+        self,
+        *arguments: str,
+        file: Path | None = None,
+        stdin: int | None = None,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+    ) -> subprocess.Popen[str]:
+        """Begin a command; its output is read by the caller. With a terminal for its input it is a session of its own."""
         return subprocess.Popen(
             self._line(arguments, file),
             stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
             text=True,
             cwd=self.directory,
             env=self._env,
+            start_new_session=stdin is not None,
         )
 
     def read(self, *, status: int | None = 0) -> dict[str, Record]:

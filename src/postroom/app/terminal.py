@@ -28,10 +28,12 @@ class Failure(click.ClickException):
 def run_to_end(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run an operation; its errors end the command with their remedy."""
     from postroom.app.serve import run_loop
-    from postroom.errors import LeaseHeld, PostroomError
+    from postroom.errors import ConfigError, LeaseHeld, PostroomError
 
     try:
         return run_loop(main())
+    except ConfigError as error:  # faults of the file are told with their lines before; this is one of what was asked for
+        raise Failure(error.detail, f"Valid is {error.valid}." if error.valid else "", UNUSABLE) from None
     except PostroomError as error:
         raise Failure(str(error), error.remedy, ELSEWHERE if isinstance(error, LeaseHeld) else FAILED) from None
     except KeyboardInterrupt:

@@ -30,6 +30,7 @@ from postroom.net.http import Http
 from postroom.net.resolver import Resolver
 from postroom.net.stream import Dialer
 from postroom.secret import Secret
+from postroom.settings.ini import read_ini
 from postroom.settings.option import Surroundings
 from postroom.settings.values import date, google_application
 
@@ -191,7 +192,13 @@ class _Questions:
         if grant == "service_account":
             reference = await self._file("The key file of the service account (JSON)", "--secret-file", self._given.secret_file)
             return draft.OAuthAnswers(grant_type=grant, secret_name="google", secret=reference)  # noqa: S106 - a section's name
-        client_id, secret = await self._application(grant)
+        name = self._found.provider or self._found.domain
+        there = self._there(name)
+        if there is not None:
+            self._talk.say(f"[secret-{name}] is there already: its application opens this mailbox too.")
+            client_id, secret = self._given.client_id or there or await self._client_id(), ""
+        else:
+            client_id, secret = await self._application(grant)
         directory = self._given.directory_id or ""
         if self._found.provider == MICROSOFT and not self._found.personal and not directory:
             directory = await self._text("The directory (tenant) ID", "--directory-id", needed=grant == "client_credentials")
@@ -199,11 +206,11 @@ class _Questions:
             grant_type=grant,
             client_id=client_id,
             directory_id=directory,
-            secret_name=self._found.provider or self._found.domain if secret else "",
+            secret_name=name if secret or there is not None else "",
             secret=secret,
             oauth_user=self._given.oauth_user or "",
             expires=await self._expires() if secret and self._found.provider == MICROSOFT else "",
-            publishing_status=await self._publishing() if self._found.provider == GOOGLE else "",
+            publishing_status=await self._publishing() if secret and self._found.provider == GOOGLE else "",
         )
 
     async def _application(self, grant: str) -> tuple[str, str]:
@@ -214,11 +221,25 @@ class _Questions:
             application = Path(said.strip()).expanduser() if said.strip() else None
         if application is not None:
             return _read_application(application)[0], f"file:{_beside(application, self._folder)}"
-        client_id = self._given.client_id or await self._text("The application's client ID", "--client-id", needed=True)
+        client_id = self._given.client_id or await self._client_id()
         public = self._found.provider == MICROSOFT and grant == "refresh_token"
         words = "The application's client_secret" + (" (Enter for a public client)" if public else "")
         name = f"secret-{self._found.provider or self._found.domain}.txt"
         return client_id, await self._secret_file(words, name, needed=not public)
+
+    async def _client_id(self) -> str:
+        return await self._text("The application's client ID", "--client-id", needed=True)
+
+    def _there(self, name: str) -> str | None:
+        """The client ID that a ``secret-`` section of the file is used with, empty where nobody uses it; None without it."""
+        sections = read_ini(self._existing, "").sections
+        if f"secret-{name}".lower() not in sections:
+            return None
+        for section in sections.values():
+            entries = section.entries
+            if "secret" in entries and "client-id" in entries and entries["secret"].value.lower() == name.lower():
+                return entries["client-id"].value
+        return ""
 
     async def _secret_file(self, words: str, name: str, *, needed: bool = True) -> str:
         if self._given.secret_file is not None:

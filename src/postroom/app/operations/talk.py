@@ -42,7 +42,10 @@ class Talk(Protocol):
 
 
 class Terminal:
-    """Talks on standard error, so that standard output holds the result alone; reads standard input."""
+    """Talks on standard error, so that standard output holds the result alone; reads standard input. One event loop uses it."""
+
+    def __init__(self) -> None:
+        self._reading: asyncio.Future[str] | None = None  # the line that is being read
 
     @property
     def interactive(self) -> bool:
@@ -69,24 +72,21 @@ class Terminal:
         return await asyncio.to_thread(getpass.getpass, prompt)
 
     async def ask(self, prompt: str) -> str:
-        # A thread of its own that nothing joins: whoever waits for a line that never comes must not keep the program from its end.
-        loop = asyncio.get_running_loop()
-        line: asyncio.Future[str] = loop.create_future()
-
-        def read() -> None:
-            if prompt:
-                click.echo(prompt, nl=False, err=True)
-            text = sys.stdin.readline()
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(_give, line, text)
-
-        threading.Thread(target=read, daemon=True).start()
-        text = await line
+        if prompt:
+            click.echo(prompt, nl=False, err=True)
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_future()
+            # Nothing joins the thread: whoever waits for a line that never comes must not keep the program from its end.
+            threading.Thread(target=_read_line, args=(asyncio.get_running_loop(), self._reading), daemon=True).start()
+        # A line that was waited for in vain, because the answer came in another way, is the answer to the next question.
+        text = await asyncio.shield(self._reading)
+        self._reading = None
         if not text:
             raise ConsentFailed("the input ended", remedy="Run the command in a terminal, or give it the answer on standard input.")
         return text.rstrip("\r\n")
 
 
-def _give(line: asyncio.Future[str], text: str) -> None:
-    if not line.done():
-        line.set_result(text)
+def _read_line(loop: asyncio.AbstractEventLoop, line: asyncio.Future[str]) -> None:
+    text = sys.stdin.readline()
+    with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        loop.call_soon_threadsafe(line.set_result, text)

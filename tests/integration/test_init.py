@@ -1,0 +1,163 @@
+"""``postroom init ADDRESS``: from an address to the first message."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from consenting import AtTerminal, asking
+from running import Here, letter
+
+from postroom.app.operations.authorize import Wish
+from postroom.app.operations.init import Given, init
+from postroom.net.resolver import Resolver
+from servers.authority import TEST, Authority
+from servers.browser import Browser
+from servers.dovecot import Dovecot
+from servers.dovecot_config import PASSWORD
+from servers.names import serving
+
+ADDRESS = "init@gmail.com"
+A = "pop-client-init"
+
+
+@pytest.fixture
+def here(tmp_path: Path, authority: Authority, dovecot: Dovecot) -> Here:
+    """A file in which Google and Microsoft, and all mail servers, are this machine's."""
+    here = Here(tmp_path)
+    here.put("authority-google", {"token_endpoint": authority.token_url, "authorization_endpoint": authority.authorize_url})
+    here.put(
+        "authority-microsoft",
+        {
+            "token_endpoint": f"{authority.url}/{{tenant}}/oauth2/v2.0/token",
+            "authorization_endpoint": f"{authority.url}/{{tenant}}/oauth2/v2.0/authorize",
+            "admin_consent_endpoint": f"{authority.url}/{{tenant}}/v2.0/adminconsent",
+        },
+    )
+    shared = {"server": "localhost", "port": dovecot.imap_port, "pop-connection-security": "none"}
+    here.put("defaults-pop-client", shared)
+    return here
+
+
+class TestGoogle:
+    def test_every_question(self, here: Here, authority: Authority, browser: Browser, dovecot: Dovecot, mailbox_user: str) -> None:
+        dovecot.deliver(ADDRESS, letter(1))
+        dovecot.deliver(ADDRESS, letter(2))
+        with AtTerminal(here, "init", ADDRESS, "--no-browser") as person:
+            person.answer("Your choice (1, 2 or 3; Enter for 1): ", "")
+            person.answer("client_secret_….json (Enter if you have none): ", "")
+            person.answer("The application's client ID: ", TEST.id)
+            person.answer("The application's client_secret (it goes into secret-google.txt, readable by you alone): ", TEST.secret)
+            person.answer("internal, in production or in testing? (i, p, t)", "t")
+            person.answer(f"Write this to {here.file}? [Y/n] ", "")
+            browser.consent(person.address(), account=ADDRESS)
+            person.answer("Capture the newest message now, to see that it works? [Y/n] ", "")
+            done = person.done()
+        assert done.status == 0, done.out
+        assert TEST.secret not in done.out
+        assert "1 message is here" in done.out
+        assert len(here.messages()) == 1
+        assert here.file.read_text().startswith("[settings]")  # what was there stays
+        assert "secret = google" in here.file.read_text()
+        assert (here.directory / "secret-google.txt").stat().st_mode & 0o777 == 0o600
+        [ending] = [each for each in here.status(A)["endings"] if each["what"] == "testing"]
+        assert ending["certain"]
+
+    def test_googles_own_file_and_every_option(self, here: Here, browser: Browser) -> None:
+        file = here.directory / "client_secret_1.json"
+        file.write_text(json.dumps({"installed": {"client_id": TEST.id, "client_secret": TEST.secret}}))
+        options = ("--application", file.name, "--publishing-status", "internal", "--yes", "--no-capture", "--manual")
+        with asking(here, "init", ADDRESS, *options) as person:
+            person.answer(browser.consent(person.address(), account=ADDRESS))
+            done = person.done()
+        assert done.status == 0, done
+        assert "password = file:client_secret_1.json" in here.file.read_text()
+        assert here.check()[A]["ok"]
+
+    def test_what_is_missing_without_a_terminal_is_told_at_once(self, here: Here) -> None:
+        before = here.file.read_text()
+        done = here.command("init", ADDRESS, "--yes", status=2)
+        assert "--client-id, --secret-file" in done.err
+        assert here.file.read_text() == before
+
+    def test_no_is_no(self, here: Here) -> None:
+        before = here.file.read_text()
+        with AtTerminal(here, "init", ADDRESS, "--client-id", TEST.id, "--grant", "refresh_token") as person:
+            person.answer("client_secret (it goes", TEST.secret)
+            person.answer("(i, p, t)", "")
+            person.answer("[Y/n] ", "n")
+            done = person.done()
+        assert (done.status, here.file.read_text()) == (1, before)
+        assert not (here.directory / "secret-google.txt").exists()
+
+    def test_a_second_mailbox_uses_the_same_application(self, here: Here, browser: Browser) -> None:
+        here.put("secret-google", {"password": TEST.secret})
+        options = ("--client-id", TEST.id, "--publishing-status", "internal", "--grant", "refresh_token")
+        with asking(here, "init", "second@gmail.com", *options, "--yes", "--no-capture", "--manual") as person:
+            person.answer(browser.consent(person.address(), account="second@gmail.com"))
+            done = person.done()
+        assert done.status == 0, done
+        assert here.file.read_text().count("\n[secret-google]\n") == 1
+
+    def test_the_same_mailbox_again(self, here: Here) -> None:
+        here.put(A, {"type": "IMAP", "mailbox": ADDRESS, "password": "x"})
+        secret = here.directory / "s.txt"
+        secret.write_text(TEST.secret)
+        done = here.command("init", ADDRESS, "--yes", "--client-id", TEST.id, "--secret-file", "s.txt", status=2)
+        assert f"[{A}]" in done.err
+        assert "reads the mailbox" in done.err
+
+
+class TestMicrosoft:
+    def test_a_personal_account_has_no_administrator(self, here: Here) -> None:
+        (here.directory / "s.txt").write_text(TEST.secret)
+        options = ("--client-id", TEST.id, "--secret-file", "s.txt", "--grant", "client_credentials", "--directory-id", "t-1")
+        done = here.command("init", "boss@outlook.com", *options, "--yes", status=2)
+        assert "Valid is refresh_token." in done.err
+
+
+class Told:
+    """A person who answers from a list; what was said is kept."""
+
+    interactive = True
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.heard: list[str] = []
+
+    def say(self, words: str) -> None:
+        self.heard.append(words)
+
+    warn = say
+
+    def address(self, address: str, *, open_browser: bool) -> None:
+        self.heard.append(address)
+
+    def device(self, uri: str, code: str, complete: str) -> None:
+        self.heard.append(uri)
+
+    async def ask(self, prompt: str) -> str:
+        self.heard.append(prompt)
+        return self.answers.pop(0)
+
+    ask_secret = ask
+
+
+async def test_a_domain_of_its_own_with_a_password(here: Here, dovecot: Dovecot, mailbox_user: str) -> None:
+    """The domain's own SRV record tells the server; the person gives the password; the newest message is captured."""
+    here.put("defaults-pop-client", {"server": None, "port": None, "pop-connection-security": None, "tls-ca-file": dovecot.ca_file})
+    for number in range(2):
+        dovecot.deliver(mailbox_user, letter(number))
+    zone = {("_imaps._tcp.example.test", "SRV"): (f"0 1 {dovecot.imaps_port} localhost.",)}
+    person = Told(PASSWORD, "y", "y")
+    async with serving(zone) as names:
+        resolver = Resolver(["127.0.0.1"], port=names.port)
+        assert await init(here.file, Given(mailbox_user), Wish(), person, resolver) == 0
+    assert [message["client"] for message in here.messages()] == [f"pop-client-{mailbox_user.partition('@')[0]}"]
+    assert PASSWORD not in here.file.read_text()
+    assert any("1 message is here" in words for words in person.heard)
+
+
+def test_an_address_that_is_none(here: Here) -> None:
+    assert "'nonsense' is not an e-mail address" in here.command("init", "nonsense", status=2).err
