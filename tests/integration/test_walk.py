@@ -1,0 +1,83 @@
+"""The seed's own walk to a Gmail mailbox with OAuth 2.0, step by step, as its reader takes it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from running import Here, letter
+from test_seed import quoted
+
+from servers.authority import TEST, Authority
+from servers.browser import Browser
+from servers.dovecot import Dovecot
+
+ADDRESS = (
+    "https://accounts.google.com/o/oauth2/auth?scope=https://mail.google.com/&redirect_uri=urn:ietf:wg:oauth:2.0:oob"
+    "&response_type=code&client_id=<your client id>"
+)
+EXCHANGE = (
+    'curl -d "code=<your authorization code>&grant_type=authorization_code&redirect_uri=urn:ietf:wg:oauth:2.0:oob'
+    '&client_id=<your client_id>&client_secret=<your client secret>" -X POST https://oauth2.googleapis.com/token'
+)
+
+
+@pytest.fixture
+def here(tmp_path: Path, authority: Authority) -> Here:
+    here = Here(tmp_path)
+    here.put("authority-google", {"token_endpoint": authority.token_url, "authorization_endpoint": authority.authorize_url})
+    return here
+
+
+def test_the_walk(here: Here, authority: Authority, browser: Browser, dovecot: Dovecot, mailbox_user: str) -> None:
+    dovecot.deliver(mailbox_user, letter(1))
+
+    # "Step 2: Send a request to Google's OAuth 2.0 server. In a web browser, enter the following as a URL"
+    address = quoted(ADDRESS).replace("<your client id>", TEST.id).replace("https://accounts.google.com", authority.url)
+    authority.sign_in(mailbox_user, "other@example.test")
+    # "Step 3: Google prompts the user for consent. … The Authorization Code is displayed."
+    quoted("The Authorization Code is displayed. Copy the Code")
+    code = browser.shown_code(address, account=mailbox_user)
+
+    # "Step 4: Exchange authorization code for refresh and access tokens."
+    command = quoted(EXCHANGE).replace("https://oauth2.googleapis.com/token", authority.token_url)
+    command = command.replace("<your authorization code>", code).replace("<your client_id>", TEST.id)
+    command = command.replace("<your client secret>", TEST.secret)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=True)
+    answer = json.loads(done.stdout)
+    # "Here is an example of the response"
+    assert answer.keys() >= {"access_token", "expires_in", "refresh_token", "scope", "token_type"}
+    assert answer["token_type"] == quoted("Bearer")
+
+    # "Configuring the smtp-client section", "… the pop-client section", "… the secret-<secretName> section"
+    section = {
+        "client-id": TEST.id,
+        "password": answer["refresh_token"],
+        "secret": "gmail",
+        "tenant-authority": "Google",  # "a case-insensitive string that contains "google""
+    }
+    here.put("smtp-client", section)
+    where = {"type": "IMAP", "server": "localhost", "port": dovecot.imap_port, "pop-connection-security": "none"}
+    here.put("pop-client", {**where, "mailbox": mailbox_user, **section})
+    here.put("secret-gmail", {"password": TEST.secret})
+
+    # The text's lists leave out what its reader has set elsewhere: it is named, with the line to add.
+    told = here.command("check", status=1).err
+    assert "Add the line: mail.imap.auth.mechanisms = XOAUTH2" in told
+    here.put("pop-client", {"mail.imap.auth.mechanisms": "XOAUTH2"})
+
+    # "The refresh_token can be used to get a new Bearer token."
+    quoted("The refresh_token can be used to get a new Bearer token.")
+    assert here.read()["pop-client"]["captured"] == 1
+    exchange, refresh = authority.requests()
+    assert (exchange.grant_type, exchange.code_verifier) == ("authorization_code", False)  # "without this step"
+    assert (refresh.grant_type, refresh.refresh_token) == ("refresh_token", answer["refresh_token"])
+
+
+def test_the_walk_after_publishing(here: Here, authority: Authority, browser: Browser) -> None:
+    """Google refuses the walk's redirect for published applications: the person is told what that page means."""
+    authority.allow_out_of_band(False)
+    browser.visit(ADDRESS.replace("<your client id>", TEST.id).replace("https://accounts.google.com", authority.url))
+    assert "out-of-band (OOB) flow has been blocked" in browser.text()
