@@ -102,6 +102,7 @@ class External:
         finally:
             if process.returncode is None:
                 process.kill()
+                await process.wait()
         if process.returncode or len(out) > _LONGEST_OUTPUT or not out.strip():
             words = said.decode("utf-8", "replace").strip().partition("\n")[0][:200]
             told = f"ended with status {process.returncode}" if process.returncode else "printed no token"

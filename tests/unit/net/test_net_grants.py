@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
+import signal
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -227,7 +230,17 @@ async def test_a_program_that_cannot_be_started_is_told(path: str, words: str) -
     assert (await failed(External((path,), None))).detail == f"token-command {path}: {words}"
 
 
-async def test_a_program_that_hangs_is_ended() -> None:
+async def test_a_program_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only time that passes tells that it hangs; a twentieth of a second is enough."""
+    started: list[asyncio.subprocess.Process] = []
+    real = asyncio.create_subprocess_exec
+
+    async def start(*command: str, **how: Any) -> asyncio.subprocess.Process:
+        started.append(await real(*command, **how))
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
     error = await failed(program("import signal; signal.pause()"), timeout=0.05)
     assert error.detail == f"token-command {sys.executable} printed nothing within 0.05 s"
+    (process,) = started
+    assert await asyncio.wait_for(process.wait(), 10) == -signal.SIGKILL
