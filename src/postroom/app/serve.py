@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 from postroom import __version__, events
 from postroom.app.config import Live
 from postroom.app.core import Core, opened
-from postroom.app.forecasting import announce
 from postroom.app.observing import Log
 from postroom.clock import Clock, SystemClock
 from postroom.engine.read import Progress
@@ -126,6 +125,8 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
 
 async def _look_at_the_vault(service: Service) -> None:
     """Notice consents that another process put into the vault, and tell of what will end; both by looking now and then."""
+    from postroom.app.forecasting import announce  # run --once has no use for it
+
     told_at = None
     while True:
         try:

@@ -11,6 +11,7 @@ import functools
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import apsw
 
@@ -41,13 +42,16 @@ from postroom.model import (
     WorkState,
 )
 from postroom.secret import Secret
-from postroom.store import capture, grants, reading, rotation, work
+from postroom.store import capture, grants, reading, work
 from postroom.store.blobs import Blobs
 from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
 from postroom.store.keys import place_of
 from postroom.store.processes import Processes
 from postroom.store.vault import open_vault
+
+if TYPE_CHECKING:
+    from postroom.store import rotation
 
 LEASE = 30.0  # seconds; renewed three times within
 
@@ -262,10 +266,14 @@ class Store:
 
         Raises ``VaultLocked`` (nothing is lost then), and ``StoreError`` while another process rotates.
         """
+        from postroom.store import rotation
+
         return await rotation.rotate(self._db, self._vault.place, self._directory / "vault.rotating")
 
     async def vault_status(self) -> rotation.VaultStatus:
         """Where the keys are, and what they seal. Raises ``VaultLocked``."""
+        from postroom.store import rotation
+
         # Not among the reads: no rotation may come between the look at the store and the look at the keys' place.
         return await self._db.run(lambda db: rotation.status(db, self._vault.place))
 
