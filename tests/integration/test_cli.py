@@ -343,6 +343,15 @@ class TestReference:
         here.file.unlink()
         here.command("options", "port")
 
+    def test_the_shell_completes_the_names_of_clients(self, here: Here) -> None:
+        here.put(A, basic(1, "a@example.test"))
+        here.put("pop-client-orders", basic(1, "orders@example.test"))
+        for words, names in (("check o", ["orders"]), ("authorize pop", [A, "pop-client-orders"]), ("forecast x", [])):
+            line = f"postroom --config {here.file} {words}"
+            here.environment.update(COMP_WORDS=line, COMP_CWORD=str(len(line.split()) - 1), _POSTROOM_COMPLETE="bash_complete")
+            done = here.command()
+            assert [each.removeprefix("plain,") for each in done.out.split()] == names
+
     def test_completion(self, here: Here) -> None:
         script = here.command("completion", "bash").out
         assert "_POSTROOM_COMPLETE=bash_complete" in script

@@ -279,3 +279,21 @@ def test_no_secret_of_any_grant_is_in_the_store(microsoft: Here, authority: Auth
     assert octets
     for secret in ("correct horse battery", TEST.secret):
         assert secret.encode() not in octets
+
+
+def test_what_the_workspaces_administrator_is_told(
+    here: Here, authority: Authority, dovecot: Dovecot, mailbox_user: str, pair: Pair, tmp_path: Path
+) -> None:
+    """``authorize`` for a service account: where to delegate, then it waits until it works; here it does already."""
+    public = x509.load_pem_x509_certificate(pair.certificate.read_bytes()).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    authority.register_service_account("robot@project.example", public.public_bytes(serialization.Encoding.PEM, form).decode())
+    authority.delegate("robot@project.example", "https://mail.google.com/")
+    key = {"type": "service_account", "client_email": "robot@project.example", "client_id": "1122334455", "private_key_id": "k"}
+    (tmp_path / "robot.json").write_text(json.dumps({**key, "private_key": pair.key.read_text(), "token_uri": authority.token_url}))
+    here.put("secret-robot", {"service-account": "robot.json"})
+    here.put(A, TestServiceAccount().section(dovecot, mailbox_user))
+    done = here.command("authorize", "a", "--timeout", "0")
+    assert "Client ID:    1122334455" in done.err
+    assert "OAuth scopes: https://mail.google.com/" in done.err
+    assert f"ok   {A}" in done.out

@@ -56,6 +56,20 @@ def live_of(context: click.Context) -> Live:
     return Live(configuration, os.environ)
 
 
+def client_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The clients of the configuration, for the shell's completion: by their short names, or whole where that is begun."""
+    from postroom.app.config import default_file, load
+    from postroom.errors import ConfigError
+
+    root = context.find_root()
+    try:
+        sections = load(root.params.get("file") or default_file(), os.environ).sections
+    except ConfigError:
+        return []
+    names = [*(section.removeprefix("pop-client-") for section in sections), *sections]
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+
 def show_faults(live: Live) -> bool:
     """Print what is wrong in the file; True when a section is down for it."""
     from postroom.settings import Severity
@@ -84,7 +98,7 @@ def chosen(live: Live, names: Iterable[str]) -> list[str]:
 @cli.command()
 @click.option("--once", is_flag=True, help="Read until nothing more is to be read, do all work, then end.")
 @click.option("--json", "as_json", is_flag=True, help="With --once: one JSON object for each client.")
-@click.argument("clients", nargs=-1)
+@click.argument("clients", nargs=-1, shell_complete=client_names)
 @click.pass_context
 def run(context: click.Context, once: bool, as_json: bool, clients: tuple[str, ...]) -> None:
     """Read the mailboxes: as a service, or once. CLIENTS: only these (with --once)."""
@@ -106,7 +120,7 @@ def run(context: click.Context, once: bool, as_json: bool, clients: tuple[str, .
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each client.")
-@click.argument("clients", nargs=-1)
+@click.argument("clients", nargs=-1, shell_complete=client_names)
 @click.pass_context
 def check(context: click.Context, as_json: bool, clients: tuple[str, ...]) -> None:
     """Take the way to each mailbox for real, step by step; print what works, what does not, and the remedy."""
@@ -173,7 +187,7 @@ def messages() -> None:
 
 @messages.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, in the order of capture.")
-@click.option("--client", help="Only this client's.")
+@click.option("--client", help="Only this client's.", shell_complete=client_names)
 @click.option("--limit", type=click.IntRange(1), help="At most so many (people: the newest 50; --json: all).")
 @click.pass_context
 def messages_list(context: click.Context, as_json: bool, client: str | None, limit: int | None) -> None:
@@ -199,7 +213,7 @@ def messages_show(context: click.Context, as_json: bool, message_id: str) -> Non
 
 @messages.command("export")
 @click.option("--all", "everything", is_flag=True, help="Every message.")
-@click.option("--client", help="With --all: only this client's.")
+@click.option("--client", help="With --all: only this client's.", shell_complete=client_names)
 @click.option(
     "-o",
     "--output",

@@ -6,7 +6,7 @@ import datetime
 
 import click
 
-from postroom.app.cli import chosen, cli, live_of
+from postroom.app.cli import chosen, cli, client_names, live_of
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_end
 
 
@@ -30,7 +30,7 @@ from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_
 @click.option("--print", "print_token", is_flag=True, help="Print the refresh token, for those who keep it in password.")
 @click.option("--forget", is_flag=True, help="Take the consent out of the vault; what the file says acts again.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each client; the token is never in it.")
-@click.argument("clients", nargs=-1)
+@click.argument("clients", nargs=-1, shell_complete=client_names)
 @click.pass_context
 def authorize(
     context: click.Context,
@@ -74,7 +74,7 @@ def authorize(
 @cli.command()
 @click.option("--at", "day", type=click.DateTime(["%Y-%m-%d"]), help="What will have ended by that day (YYYY-MM-DD).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each ending.")
-@click.argument("clients", nargs=-1)
+@click.argument("clients", nargs=-1, shell_complete=client_names)
 @click.pass_context
 def forecast(context: click.Context, day: datetime.datetime | None, as_json: bool, clients: tuple[str, ...]) -> None:
     """Tell what ends when: tokens, secrets, certificates, and what providers announced."""

@@ -312,6 +312,7 @@ class ServiceAccountKey:
     private_key: Secret  # PEM
     private_key_id: str
     token_uri: str
+    client_id: str = ""  # the number under which an administrator delegates to it
 
 
 def service_account(value: str, surroundings: Surroundings) -> ServiceAccountKey:
@@ -328,7 +329,8 @@ def service_account(value: str, surroundings: Surroundings) -> ServiceAccountKey
         raise ValueError(f"names {file}, which lacks {', '.join(missing)}")
     key_id = str(fields.get("private_key_id", ""))
     token_uri = endpoint(fields["token_uri"], surroundings)
-    return ServiceAccountKey(fields["client_email"], Secret(fields["private_key"]), key_id, token_uri)
+    client_id = str(fields.get("client_id", ""))
+    return ServiceAccountKey(fields["client_email"], Secret(fields["private_key"]), key_id, token_uri, client_id)
 
 
 def command(value: str, _: Surroundings) -> tuple[str, ...]:

@@ -84,15 +84,30 @@ def show(found: Application, talk: Talk, *, open_browser: bool) -> None:
     talk.say("\nA new application may take up to half an hour until it works everywhere.")
 
 
-async def spread(core: Core, found: Application, seconds: float, talk: Talk) -> list[Finding]:
-    """Try every mailbox until all open or the time is over; tell each change. The last findings."""
+def show_delegation(core: Core, mailbox: Mailbox, talk: Talk) -> None:
+    """What a Workspace's administrator does for a service account.
+
+    https://support.google.com/a/answer/162106
+    """
+    secret, client = mailbox.secret, mailbox.client
+    if secret is None or secret.service_account is None:
+        raise ConfigError(f"[{client.section}] needs a secret- section with a service-account")
+    authority = core.kit.providers.authority_of(client, mailbox.authorities, GrantType.SERVICE_ACCOUNT)
+    key = secret.service_account
+    talk.say("An administrator of the Workspace delegates to the service account, once for all mailboxes of the domain:")
+    talk.say("  Google Admin console, Security, Access and data control, API controls, Domain-wide delegation, Add new")
+    talk.say(f"  Client ID:    {key.client_id or f'the number (Unique ID) of {key.client_email}'}")
+    talk.say(f"  OAuth scopes: {client.scope or authority.scope(client.type, GrantType.SERVICE_ACCOUNT) or ''}")
+
+
+async def spread(core: Core, found: Sequence[str], seconds: float, talk: Talk) -> list[Finding]:
+    """Try every client until all open or the time is over; tell each change. The last findings."""
     core.kit.tokens.remembers_refusals = False  # what the administrator did must show at once
     end, pause = core.clock.monotonic() + seconds, _FIRST
     told: dict[str, str] = {}
     done: dict[str, Finding] = {}
     while True:
-        for mailbox in found.mailboxes:
-            section = mailbox.client.section
+        for section in found:
             if section in done and done[section].ok:
                 continue
             finding = done[section] = await check_client(core, section)
@@ -101,6 +116,6 @@ async def spread(core: Core, found: Application, seconds: float, talk: Talk) -> 
                 talk.say(f"{section}: {finding.words}" + (f"\n  → {finding.remedy}" if finding.remedy else ""))
         left = end - core.clock.monotonic()
         if all(finding.ok for finding in done.values()) or left <= 0:
-            return [done[mailbox.client.section] for mailbox in found.mailboxes]
+            return [done[section] for section in found]
         await core.clock.sleep(min(pause, left))
         pause = min(pause * 1.5, _LONGEST)

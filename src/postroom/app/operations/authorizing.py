@@ -9,7 +9,7 @@ import click
 from postroom.app.config import Live
 from postroom.app.core import Core, opened
 from postroom.app.observing import Quiet
-from postroom.app.operations.admin_consent import application, show, spread
+from postroom.app.operations.admin_consent import application, show, show_delegation, spread
 from postroom.app.operations.authorize import Authorized, Wish, authorize
 from postroom.app.operations.check import Finding, as_lines, check_client
 from postroom.app.operations.talk import Talk
@@ -19,6 +19,7 @@ from postroom.errors import ConfigError, PostroomError
 from postroom.net.refusals import named
 from postroom.settings import GrantType
 
+_BY_ADMINISTRATOR = (GrantType.CLIENT_CREDENTIALS, GrantType.SERVICE_ACCOUNT)
 _SPREADS = 1800.0  # seconds that a new application at Microsoft may take
 
 
@@ -54,12 +55,13 @@ async def _unconnected(core: Core, sections: Sequence[str], talk: Talk) -> list[
 
 def _sorted(core: Core, sections: Sequence[str]) -> tuple[list[list[str]], list[str]]:
     """The clients of applications with a right of their own, by application; and those that need a person."""
-    applications: dict[tuple[str | None, str, str | None], list[str]] = {}
+    applications: dict[tuple[str | None, ...], list[str]] = {}
     people = []
     for section in sections:
         client = core.live.client(section)
-        if client is not None and client.uses_oauth and client.grant_type is GrantType.CLIENT_CREDENTIALS:
-            applications.setdefault((client.client_id, client.tenant_authority, client.directory_id), []).append(section)
+        if client is not None and client.uses_oauth and client.grant_type in _BY_ADMINISTRATOR:
+            key = (client.grant_type.value, client.client_id, client.secret, client.tenant_authority, client.directory_id)
+            applications.setdefault(key, []).append(section)
         else:
             people.append(section)
     return list(applications.values()), people
@@ -67,9 +69,13 @@ def _sorted(core: Core, sections: Sequence[str]) -> tuple[list[list[str]], list[
 
 async def _application(core: Core, sections: list[str], wish: Wish, talk: Talk, *, as_json: bool) -> bool:
     try:
-        found = application(core, sections)
-        show(found, talk, open_browser=wish.browser)
-        findings = await spread(core, found, _SPREADS if wish.seconds is None else wish.seconds, talk)
+        if core.live.configuration.clients[sections[0]].grant_type is GrantType.SERVICE_ACCOUNT:
+            mailbox = core.mailbox(sections[0], also_disabled=True)
+            assert mailbox is not None
+            show_delegation(core, mailbox, talk)
+        else:
+            show(application(core, sections), talk, open_browser=wish.browser)
+        findings = await spread(core, sections, _SPREADS if wish.seconds is None else wish.seconds, talk)
     except PostroomError as error:
         _failed(sections[0], error, as_json=as_json)
         return False
@@ -81,6 +87,11 @@ async def _application(core: Core, sections: list[str], wish: Wish, talk: Talk, 
 async def _person(core: Core, section: str, wish: Wish, talk: Talk, *, as_json: bool) -> bool:
     client = core.live.client(section)
     talk.say(click.style(f"{section}: connecting {client.token_user if client is not None else ''}", bold=True))
+    if _is_a_companys(core, section):
+        talk.say(
+            "For a company's mailboxes grant-type = client_credentials is better: an administrator consents once for all of them, "
+            "and no person's sign-in can end it."
+        )
     try:
         result = await authorize(core, section, wish, talk)
     except PostroomError as error:
@@ -88,6 +99,18 @@ async def _person(core: Core, section: str, wish: Wish, talk: Talk, *, as_json: 
         return False
     _print(result, wish, as_json=as_json)
     return result.finding.ok
+
+
+def _is_a_companys(core: Core, section: str) -> bool:
+    """Whether the mailbox is at Microsoft under a domain of its own, where an application may have a right of its own."""
+    mailbox = core.mailbox(section, also_disabled=True)
+    if mailbox is None or not mailbox.client.uses_oauth:
+        return False
+    authority = core.kit.providers.authority_of(mailbox.client, mailbox.authorities)
+    domain = mailbox.client.mailbox.rpartition("@")[2].lower()
+    return (
+        authority.admin_consent_endpoint is not None and authority.provider is not None and domain not in authority.provider.domains
+    )
 
 
 def _print(result: Authorized, wish: Wish, *, as_json: bool) -> None:
