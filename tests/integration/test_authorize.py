@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import urllib.error
+import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from consenting import asking
+from consenting import AtTerminal, asking
 from running import Here, letter, oauth
 
 from servers.authority import OTHER, PUBLIC, TEST, Authority
@@ -53,6 +56,20 @@ def microsoft(here: Here, authority: Authority, dovecot: Dovecot, mailbox_user: 
     return here
 
 
+def consent_elsewhere(address: str) -> str:
+    """Consent as the account that is hinted at; the address at which the browser ends, which is never asked."""
+    back = parse_qs(urlsplit(address).query)["redirect_uri"][0]
+
+    class Elsewhere(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *asked: Any) -> urllib.request.Request | None:
+            return None if asked[-1].startswith(back) else super().redirect_request(*asked)
+
+    opener = urllib.request.build_opener(Elsewhere, urllib.request.HTTPCookieProcessor())
+    with pytest.raises(urllib.error.HTTPError) as ended:
+        opener.open(address)
+    return str(ended.value.headers["Location"])
+
+
 class TestLoopback:
     def test_a_browser_consents_and_the_mailbox_is_read(
         self, google: Here, authority: Authority, browser: Browser, mailbox_user: str
@@ -91,6 +108,15 @@ class TestLoopback:
             wait_for(opened.exists, "the browser")
             browser.consent(opened.read_text())
             assert person.done().status == 0
+
+    def test_a_browser_on_another_machine(self, google: Here) -> None:
+        """It cannot come back to this machine's loopback address: what it ended on is pasted."""
+        with AtTerminal(google, "authorize", "a", "--no-browser") as person:
+            end = consent_elsewhere(person.address())
+            person.answer("If it shows an error, press Enter.)", end)
+            done = person.done()
+        assert done.status == 0, done.out
+        assert google.read()[A]["captured"] == 1
 
     def test_the_person_says_no(self, google: Here, browser: Browser) -> None:
         with asking(google, "authorize", "a", "--no-browser") as person:

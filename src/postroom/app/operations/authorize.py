@@ -162,8 +162,10 @@ _SHOWN = (
 
 
 async def _come_back(listening: consent.Loopback, wish: Wish, talk: Talk, authority: str) -> str:
-    """What the browser came back with; meanwhile a person may say that it shows an error."""
-    talk.say("Waiting for the browser to come back ..." + (" (press Enter if it shows an error)" if talk.interactive else ""))
+    """What the browser came back with; meanwhile a person may paste what it ended on, or say that it shows an error."""
+    talk.say("Waiting for the browser to come back ...")
+    if talk.interactive:
+        talk.say("(If it runs on another machine, paste the address that it ends on. If it shows an error, press Enter.)")
     patience = _PATIENCE if wish.seconds is None else wish.seconds
     coming = asyncio.ensure_future(listening.answer())
     asking = asyncio.ensure_future(talk.ask("")) if talk.interactive else None
@@ -173,7 +175,10 @@ async def _come_back(listening: consent.Loopback, wish: Wish, talk: Talk, author
         if coming.done():
             return coming.result()
         if asking is not None and asking.done():
-            raise await pages.explained(talk, authority, asking.result())
+            typed = asking.result().strip()
+            if typed.startswith(("http://", "https://")):
+                return typed
+            raise await pages.explained(talk, authority, typed)
     finally:
         coming.cancel()
         if asking is not None:

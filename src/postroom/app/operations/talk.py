@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
+import os
 import sys
 import threading
 import webbrowser
@@ -58,7 +59,7 @@ class Terminal:
         click.secho(words, fg="yellow", err=True)
 
     def address(self, address: str, *, open_browser: bool) -> None:
-        opened = open_browser and webbrowser.open(address)
+        opened = open_browser and _has_screen() and webbrowser.open(address)
         click.echo("The browser was opened at:" if opened else "Open this address in a browser:", err=True)
         click.echo(f"\n  {click.style(address, fg='cyan')}\n", err=True)
 
@@ -84,6 +85,11 @@ class Terminal:
         if not text:
             raise ConsentFailed("the input ended", remedy="Run the command in a terminal, or give it the answer on standard input.")
         return text.rstrip("\r\n")
+
+
+def _has_screen() -> bool:
+    """Whether a browser would have a window: one for the terminal would take the terminal away from us."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
 
 
 def _read_line(loop: asyncio.AbstractEventLoop, line: asyncio.Future[str]) -> None:
