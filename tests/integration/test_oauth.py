@@ -347,22 +347,22 @@ class TestRotation:
 
 
 class TestOneRefresh:
-    def test_twenty_clients_of_one_grant(self, here: Here, authority: Authority, dovecot: Dovecot, mailbox_user: str) -> None:
+    def test_a_hundred_clients_of_one_grant(self, here: Here, authority: Authority, dovecot: Dovecot, mailbox_user: str) -> None:
         """At their first login together, and when all are refused on one old token."""
         token = authority.refresh_token(mailbox_user, rotate=True)
-        for number in range(20):
-            folder = f"Folder {number}"
-            dovecot.doveadm("mailbox", "create", "-u", mailbox_user, folder)
-            here.put(f"pop-client-{number}", oauth(dovecot.imap_port, mailbox_user, token, folder_path=folder))
+        folders = [f"Folder {number}" for number in range(100)]
+        dovecot.doveadm("mailbox", "create", "-u", mailbox_user, *folders)
+        clients = {f"pop-client-{n}": oauth(dovecot.imap_port, mailbox_user, token, folder_path=f) for n, f in enumerate(folders)}
+        here.change(clients)
         authority.fault("delay", seconds=0.3)
         with here.service() as service:
-            for number in range(20):
+            for number in range(100):
                 service.wait("connected", f"pop-client-{number}")
             assert not service.complaints()
         assert authority.count(mailbox_user) == 1
         authority.revoke_access(account=mailbox_user)
         with here.service() as service:
-            for number in range(20):
+            for number in range(100):
                 service.wait("connected", f"pop-client-{number}")
             assert not service.complaints()
         assert [asked.status for asked in authority.requests(mailbox_user)] == [200, 200]

@@ -42,6 +42,9 @@ class ImapProbe:
                 try:
                     words = await take()
                 except PostroomError as error:
+                    if self._session is not None:  # a conversation that failed is never used again
+                        self._session.stream.abort()
+                        self._session = None
                     yield Step(name, "", error)
                     return
                 if words:
