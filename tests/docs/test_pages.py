@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from docs.pages import PAGES, ROOT
 from postroom.drivers.provider import Providers
-from postroom.settings import Severity, parse_configuration
+from postroom.settings import parse_configuration
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -25,12 +26,33 @@ def test_the_readme_names_the_two_commands_first() -> None:
 
 
 def test_the_sections_of_the_readme_are_read_without_a_fault(tmp_path: Path) -> None:
-    for name in ("client_secret.txt", "support-refresh-token.txt", "orders-refresh-token.txt"):
-        (tmp_path / name).write_text("x-1234567890")
-    text = "\n".join(re.findall(r"```ini\n(.*?)```", README, re.DOTALL))
-    configuration = parse_configuration(text, tmp_path / "postroom.ini", {}, Providers())
-    assert [str(fault) for fault in configuration.faults if fault.severity is Severity.FAULT] == []
-    assert list(configuration.clients) == ["pop-client-support", "pop-client-orders"]
+    assert clients_of(README, tmp_path) == ["pop-client-support", "pop-client-orders"]
+
+
+@pytest.mark.parametrize(
+    ("guide", "clients"),
+    [("gmail", ["pop-client-support", "pop-client-orders"]), ("microsoft", ["pop-client-orders", "pop-client-boss"])],
+)
+def test_the_sections_of_the_guides_are_read_without_a_fault(guide: str, clients: list[str], tmp_path: Path) -> None:
+    assert clients_of((ROOT / "docs" / "guides" / f"{guide}.md").read_text("utf-8"), tmp_path) == clients
+
+
+def clients_of(page: str, folder: Path) -> list[str]:
+    """The clients of a page's sections, which must have no fault and no warning."""
+    application = {"installed": {"client_id": "1234-abcd", "client_secret": "x-1234567890"}}
+    robot = {
+        "type": "service_account",
+        "client_email": "r@p.example",
+        "private_key": "k",
+        "token_uri": "https://oauth2.example/token",
+    }
+    (folder / "client_secret.txt").write_text("x-1234567890")
+    (folder / "client_secret.json").write_text(json.dumps(application))
+    (folder / "robot.json").write_text(json.dumps(robot))
+    text = "\n".join(re.findall(r"```ini\n(.*?)```", page, re.DOTALL))
+    configuration = parse_configuration(text, folder / "postroom.ini", {}, Providers())
+    assert [str(fault) for fault in configuration.faults] == []
+    return list(configuration.clients)
 
 
 def test_every_link_of_the_pages_leads_somewhere() -> None:

@@ -102,9 +102,14 @@ class AtTerminal:
             self._pieces.append(piece)
 
     @property
+    def shown(self) -> bytes:
+        """All that was shown, with its colours."""
+        return b"".join(self._pieces)
+
+    @property
     def screen(self) -> str:
         """All that was shown, without colours."""
-        return _ESCAPES.sub("", b"".join(self._pieces).decode("utf-8", "replace")).replace("\r\n", "\n")
+        return _ESCAPES.sub("", self.shown.decode("utf-8", "replace")).replace("\r\n", "\n")
 
     def until(self, words: str) -> str:
         """Wait for words on the screen; all of it."""
