@@ -76,6 +76,10 @@ class PostroomError(Exception):
             return self._remedy
         return self.class_remedy().replace("``", "")
 
+    @remedy.setter
+    def remedy(self, words: str) -> None:
+        self._remedy = words
+
     @classmethod
     def class_remedy(cls) -> str:
         """The second paragraph of the docstring, with its markup."""

@@ -257,6 +257,8 @@ class Tokens:
             token = answers.token_of(answer, form, request.authority)
         except PostroomError as error:
             error.detail = f"{request.title}: {error.detail}"
+            if not isinstance(error, TokenRefused):  # which is kept for others of its chain, and named for each
+                error.remedy = named(error.remedy, request.client)
             raise
         return TokenFields(token.access_token, token.expires_in, token.refresh_token, token.scope, token.refresh_expires_in)
 
