@@ -92,7 +92,7 @@ def _external(draft: Draft, _: Context) -> Iterator[Fault]:
             yield draft.fault("grant_type", problem, valid="token-command = PROGRAM, or token-url = ADDRESS")
         return
     for name in written:
-        if "grant_type" not in draft.wrong:
+        if not {"grant_type", name} & draft.wrong:
             problem = "without effect, since grant-type is not external"
             yield draft.fault(name, problem, remedy="Add the line: grant-type = external", severity=Severity.WARNING)
 
@@ -132,7 +132,7 @@ def _secret(draft: Draft, context: Context) -> Iterator[Fault]:
         "secret",
         f"[{section.name}] (line {section.line}) {problem}",
         valid=f"the name of a secret-<secretName> section with a {wanted}",
-        remedy=f"Write {_BELONGS[wanted]} in [{section.name}].",
+        remedy=f"Write {'certificate and private-key' if half else _BELONGS[wanted]} in [{section.name}].",
     )
 
 
