@@ -15,7 +15,7 @@ export PYTHONPATH := tests
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
-demo: .venv/demo ## set up and show the whole path on this machine: token, login, capture, new mail
+demo: .venv/demo ## set up and show the whole path on this machine: consent, token, login, capture, new mail
 	@$(BIN)/python -m postroom.sandbox.demo
 
 test: .venv/dev ## set up and run every test, those against real servers included

@@ -69,11 +69,14 @@ def test_piped_shows_every_step_with_its_evidence(piped: Shown) -> None:
     evidence = [
         r"1 Sandbox   IMAP at localhost:(\d+), OAuth 2.0 at (http://127.0.0.1:\d+)\n",
         r"2 Samples   18 messages",
-        r"3 Service   postroom \S+ runs as process \d+ with demo/postroom.ini\n",
-        r"4 Token     refresh token → access token for sales and support\n +POST http://127.0.0.1:\d+/token, good for 60 min\n",
-        r"5 Login     XOAUTH2 at localhost:\d+ accepted: sales .*ms, support .*ms\n",
-        r"6 Capture   18 messages, \d+\.\d kB, in .*; each once, every SHA-256 equal\n",
-        r"7 New mail  announced by the server \(IDLE\), kept after .*\n",
+        r"3 Consent   sales@example.test and support@example.test allowed access\n",
+        r"postroom authorize: PKCE \(S256\), refresh tokens sealed in the vault\n",
+        r"4 Token     code → access token and refresh token, for sales and support\n",
+        r"POST http://127.0.0.1:\d+/token, good for 60 min; kept sealed\n",
+        r"5 Service   postroom \S+ runs as process \d+ with demo/postroom.ini\n",
+        r"6 Login     XOAUTH2 at localhost:\d+ accepted: sales .*ms, support .*ms\n",
+        r"7 Capture   18 messages, \d+\.\d kB, in .*; each once, every SHA-256 equal\n",
+        r"8 New mail  announced by the server \(IDLE\), kept after .*\n",
         r"✓ (\d+) messages delivered, \1 kept: each exactly once, octet for octet\n",
     ]
     position = 0
@@ -113,12 +116,20 @@ def test_the_log_holds_the_conversation_and_no_secret(piped: Shown) -> None:
     log = (piped.directory / "demo/postroom.log").read_text()
     assert "AUTHENTICATE XOAUTH2 ***" in log
     assert json.loads(log.splitlines()[-1])["event"] == "stopped"
-    secrets = [section["password"] for section in configuration.values() if "password" in section]
-    assert len(secrets) == 3  # the application's, and a refresh token for each mailbox
-    for secret in secrets:
-        assert secret not in log + piped.result.stdout
+    assert [name for name, section in configuration.items() if "password" in section] == ["secret-sandbox"]
+    assert configuration["secret-sandbox"]["password"] not in log + piped.result.stdout
     assert "sandbox." not in log  # what the sandbox's access tokens begin with
     assert (piped.directory / "demo/sandbox.log").read_text() == ""
+
+
+def test_no_file_holds_a_token_that_can_be_read(piped: Shown) -> None:
+    files = [path for path in (piped.directory / "demo").rglob("*") if path.is_file()]
+    assert any(path.name == "postroom.db" for path in files)
+    # What the sandbox's refresh tokens and access tokens look like.
+    token = re.compile(rb"1//sandbox-|\bsandbox\.[\w-]{40}")
+    assert [path for path in files if token.search(path.read_bytes())] == []
+    status = json.loads(postroom(piped.directory, "vault", "status", "--json").stdout)
+    assert status["sealed"]["grants"] == status["sealed"]["access_tokens"] == 2, status  # one of each for each mailbox
 
 
 def test_the_gmail_sections_are_valid(tmp_path: Path, piped: Shown) -> None:
@@ -208,7 +219,7 @@ def test_terminal_runs_until_interrupted(tmp_path: Path) -> None:
     assert len(lines) <= 24
 
 
-@pytest.mark.parametrize("when", ["enquiries", "refresh token →", "accepted: "])
+@pytest.mark.parametrize("when", ["enquiries", "postroom authorize", "accepted: "])
 def test_interrupted_at_once_it_still_ends_in_good_order(tmp_path: Path, when: str) -> None:
     with on_terminal(tmp_path) as terminal:
         terminal.read_until(when)
@@ -234,7 +245,7 @@ def test_terminal_without_colour_gets_plain_lines(tmp_path: Path, variable: str)
     with on_terminal(tmp_path, "--seconds", "0", environment={variable: "1"}) as terminal:
         assert terminal.read_all() == 0, terminal.output
     assert "\x1b" not in terminal.output
-    assert "7 New mail" in terminal.output
+    assert "8 New mail" in terminal.output
 
 
 # --- in its way

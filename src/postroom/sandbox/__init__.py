@@ -100,8 +100,11 @@ class Sandbox:
         """What a folder of the account holds now."""
         return await self.imap.listing(account, folder)
 
-    def configuration(self, data_directory: Path) -> str:
-        """The text of a ``postroom.ini`` that reads every account. Each call issues new refresh tokens."""
+    def configuration(self, data_directory: Path, *, consented: bool = True) -> str:
+        """The text of a ``postroom.ini`` that reads every account.
+
+        Each call issues new refresh tokens; with ``consented`` False none, and ``postroom authorize`` has to get them.
+        """
         return configuration.text(
             data_directory=data_directory,
             metadata=self.authority.metadata(),
@@ -109,5 +112,7 @@ class Sandbox:
             client_secret=self.client_secret,
             ca_file=self.ca_file,
             port=self.imaps_port,
-            refresh_tokens={account: self.authority.issue_refresh_token(account) for account in self.accounts},
+            refresh_tokens={
+                account: self.authority.issue_refresh_token(account) if consented else None for account in self.accounts
+            },
         )

@@ -36,6 +36,7 @@ class Run:
     imaps_port: int
     token_lifetime: float
     rotate: bool
+    consented: bool
     deliver_samples: bool
     drop_every: float  # 0: never
 
@@ -60,6 +61,11 @@ class Run:
     help="How long an access token is good.",
 )
 @click.option("--rotate/--no-rotate", default=True, help="Whether a refresh replaces the refresh token.")
+@click.option(
+    "--consented/--unconsented",
+    default=True,
+    help="Write refresh tokens into postroom.ini, or leave the consent to postroom authorize.",
+)
 @click.option("--samples/--empty", "deliver_samples", default=True, help="Begin with sample mail or with empty mailboxes.")
 @click.option(
     "--drop-every",
@@ -101,7 +107,7 @@ async def _serve(run: Run) -> None:
     sandbox.authority.rotates = run.rotate
     async with sandbox:
         configuration = run.directory / "postroom.ini"
-        write_private(configuration, sandbox.configuration(run.directory / "data").encode())
+        write_private(configuration, sandbox.configuration(run.directory / "data", consented=run.consented).encode())
         if run.deliver_samples:
             await _deliver_samples(sandbox)
         _report(sandbox, configuration)

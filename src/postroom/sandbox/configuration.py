@@ -33,15 +33,21 @@ pop-connection-security = ssl-tls
 # The sandbox's own certificate authority. A real server needs none named.
 tls-ca-file = {ca_file}
 mailbox = {account}
-# With XOAUTH2 at Google, password is the refresh token of the mailbox.
 mail.imap.auth.mechanisms = XOAUTH2
 tenant-authority = google
 client-id = {client_id}
 secret = sandbox
-password = {refresh_token}
+{consent}
 # Short, for watching. New mail does not wait for it: the server announces it.
 cycle-time = 00:00:10
 """
+
+_CONSENTED = """\
+# With XOAUTH2 at Google, password is the refresh token of the mailbox.
+password = {refresh_token}"""
+
+_UNCONSENTED = """\
+# No password here: nobody has consented yet. "postroom authorize {name}" asks, and puts the refresh token into the vault."""
 
 
 def text(
@@ -52,17 +58,21 @@ def text(
     client_secret: str,
     ca_file: Path,
     port: int,
-    refresh_tokens: Mapping[str, str],
+    refresh_tokens: Mapping[str, str | None],
 ) -> str:
-    """The whole file: one client for each account that has a refresh token."""
+    """The whole file: one client for each account. One whose refresh token is None has yet to be consented to."""
     head = _HEAD.format(data_directory=data_directory.absolute(), client_secret=client_secret, **metadata)
     shared = {"client_id": client_id, "ca_file": ca_file.absolute(), "port": port}
     names = section_names(list(refresh_tokens))
     clients = (
-        _CLIENT.format(name=name, account=account, refresh_token=token, **shared)
+        _CLIENT.format(name=name, account=account, consent=_consent(name, token), **shared)
         for name, (account, token) in zip(names, refresh_tokens.items(), strict=True)
     )
     return head + "".join(clients)
+
+
+def _consent(name: str, refresh_token: str | None) -> str:
+    return _UNCONSENTED.format(name=name) if refresh_token is None else _CONSENTED.format(refresh_token=refresh_token)
 
 
 def section_names(accounts: Sequence[str]) -> list[str]:

@@ -52,9 +52,10 @@ PORT = click.IntRange(0, 65535)
 def main(directory: Path, seconds: float | None, imaps_port: int, authority_port: int) -> None:
     """Show Postroom at work, with real connections on this machine and made-up mail.
 
-    A mail provider to practise with is started, mail is put into its mailboxes, and Postroom reads them: a token from a
-    refresh token, a login by XOAUTH2, every message kept exactly once. New mail keeps coming and is there at once. At
-    the end every message is compared with what was delivered; the exit status is 0 when all are kept.
+    A mail provider to practise with is started, mail is put into its mailboxes, and Postroom reads them: a consent with
+    PKCE, its tokens sealed in the vault, a login by XOAUTH2, every message kept exactly once. New mail keeps coming and
+    is there at once. At the end every message is compared with what was delivered; the exit status is 0 when all are
+    kept.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")

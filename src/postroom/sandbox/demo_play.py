@@ -19,9 +19,10 @@ from postroom.clock import SystemClock
 from postroom.sandbox import Sandbox
 from postroom.sandbox.certificates import write_private
 from postroom.sandbox.configuration import section_names
+from postroom.sandbox.demo_consent import consent, in_clear
 from postroom.sandbox.demo_record import Broken, Delivery, Record, Witness
 from postroom.sandbox.demo_service import Service, ask
-from postroom.sandbox.demo_view import CAPTURE, LOGIN, NEW_MAIL, SAMPLES, SANDBOX, SERVICE, TOKEN, Row, View
+from postroom.sandbox.demo_view import CAPTURE, CONSENT, LOGIN, NEW_MAIL, SAMPLES, SANDBOX, SERVICE, TOKEN, Row, View
 from postroom.sandbox.demo_words import command, short
 from postroom.sandbox.samples import Sample, later, samples
 
@@ -51,6 +52,11 @@ class Run:
     def configuration(self) -> Path:
         """The file that the service reads."""
         return self.directory / "postroom.ini"
+
+    @property
+    def data(self) -> Path:
+        """Where the service keeps everything, the vault too."""
+        return self.directory / "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,7 @@ class Demo:
             port, address = self.sandbox.imaps_port, self.sandbox.authority_url
             self.view.done(SANDBOX, f"IMAP at localhost:{port}, OAuth 2.0 at {address}")
             await self._deliver_samples()
+            await self._get_consents()
             self.view.doing(SERVICE, "starts")
             async with Service(self.run.configuration, self.run.directory / "postroom.log", record.heard) as service:
                 await self._until_stopped(service)
@@ -115,7 +122,7 @@ class Demo:
     # --- before the service
 
     def _write_configuration(self) -> None:
-        text = self.sandbox.configuration(self.run.directory / "data")
+        text = self.sandbox.configuration(self.run.data, consented=False)
         debug = r"\g<0>" + "\n# For the log of this demo: the conversation, line by line. Secrets are masked.\nenable-debug = true"
         text = re.sub(r"(?m)^\[pop-client-.*\]$", debug, text) + _DEMO_SECTIONS
         write_private(self.run.configuration, text.encode())
@@ -129,6 +136,25 @@ class Demo:
             for sample in made[number * len(made) // len(accounts) : (number + 1) * len(made) // len(accounts)]:
                 await self._deliver(account, sample, is_new=False)
         self.view.done(SAMPLES, f"{len(self.record.deliveries)} messages: enquiries, attachments, other scripts, a bounce")
+
+    async def _get_consents(self) -> None:
+        """Each account's person allows access, one after the other; what came of it is in the vault afterwards."""
+        record, view, url = self.record, self.view, self.sandbox.authority_url
+        for account, name in self.names.items():
+            view.doing(CONSENT, f"{account}: postroom authorize {name}")
+            await consent(self.run.configuration, name, account, url, record)
+        readable = in_clear(self.run.directory, record)
+        if readable:
+            raise Broken(f"a refresh token stands readable in {short(readable[0])}", "Do not use this version: report it.")
+        people, seen = " and ".join(self.names), record.consents.values()
+        method = " and ".join(sorted({one.challenge for one in seen}))
+        view.done(CONSENT, f"{people} allowed access\npostroom authorize: PKCE ({method}), refresh tokens sealed in the vault")
+        lifetime = min(one.lifetime for one in seen) / 60
+        view.done(
+            TOKEN,
+            f"code → access token and refresh token, for {' and '.join(self.names.values())}\n"
+            f"POST {url}/token, good for {lifetime:.0f} min; kept sealed",
+        )
 
     async def _deliver(self, account: str, sample: Sample, *, is_new: bool) -> Delivery:
         delivery = Delivery.of(f"pop-client-{self.names[account]}", sample.octets, is_new=is_new)
@@ -163,19 +189,11 @@ class Demo:
         await self._show_new_mail()
 
     async def _show_steps(self, service: Service) -> None:
-        record, view, names = self.record, self.view, list(self.names.values())
-        sections = {f"pop-client-{name}": name for name in names}
+        record, view = self.record, self.view
+        sections = {f"pop-client-{name}": name for name in self.names.values()}
         await record.until(lambda: bool(record.started), "the service's start")
         config, version = short(self.run.configuration), record.started["version"]
         view.done(SERVICE, f"postroom {version} runs as process {service.pid} with {config}")
-        view.doing(TOKEN, "a refresh token is exchanged")
-        await record.until(lambda: len(record.tokens) == len(names), "the token request")
-        lifetime = min(record.tokens.values()) / 60
-        view.done(
-            TOKEN,
-            f"refresh token → access token for {' and '.join(names)}\n"
-            f"POST {self.sandbox.authority_url}/token, good for {lifetime:.0f} min",
-        )
         view.doing(LOGIN, "XOAUTH2")
         await record.until(lambda: sections.keys() <= record.logins.keys(), "the login")
         took = ", ".join(f"{name} {_span(record.logins[section])}" for section, name in sections.items())

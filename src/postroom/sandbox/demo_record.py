@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from postroom import events
-from postroom.sandbox.tokens import AccessToken, Grant, RefreshToken, TokenStore
+from postroom.sandbox.tokens import AccessToken, Code, Grant, RefreshToken, TokenStore
+from postroom.secret import Secret
 
 PATIENCE = 30.0  # seconds for anything that takes a fraction of one
 
@@ -44,12 +45,21 @@ class Delivery:
         return cls(client, hashlib.sha256(octets).hexdigest(), time.monotonic(), is_new)
 
 
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """A code that the authority changed for tokens: somebody had consented on its page."""
+
+    challenge: str  # the method of RFC 7636 section 4.3, whose verifier was found right; empty without PKCE
+    lifetime: float  # of the access token, seconds
+    refresh_token: Secret
+
+
 @dataclass
 class Record:
     """All evidence, by client section. The service's log lines come in by ``heard``."""
 
     deliveries: list[Delivery] = field(default_factory=list)
-    tokens: dict[str, float] = field(default_factory=dict)  # account: lifetime of the token it got last
+    consents: dict[str, Consented] = field(default_factory=dict)  # by account
     started: dict[str, Any] = field(default_factory=dict)  # the log's line
     asked: dict[str, datetime] = field(default_factory=dict)  # when XOAUTH2 was sent
     logins: dict[str, float] = field(default_factory=dict)  # seconds until it was answered OK
@@ -75,11 +85,6 @@ class Record:
                     await self._news.wait()
         except TimeoutError:
             raise Broken(f"{what}: not within {patience:.0f} s", self.remark) from None
-
-    def token_issued(self, account: str, lifetime: float) -> None:
-        """The authority exchanged a refresh token of the account."""
-        self.tokens[account] = lifetime
-        self._news.set()
 
     def heard(self, line: Mapping[str, Any]) -> None:
         """Take in a line of the service's log."""
@@ -128,23 +133,31 @@ class Record:
 
 
 class Witness(TokenStore):
-    """The authority's tokens, telling the record of every refresh."""
+    """The authority's tokens, telling the record of every code that was changed for some."""
 
     def __init__(self, like: TokenStore, record: Record) -> None:
         super().__init__(like.clock, lifetime=like.lifetime, rotates=like.rotates)
         self._record = record
-        self._refreshing: Grant | None = None
+        self._code: Code | None = None  # that is being exchanged
+        self._access_token: AccessToken | None = None  # that answers it
 
-    def redeem(self, text: str) -> RefreshToken | None:
+    def code(self, text: str) -> Code | None:
         """As the store's."""
-        found = super().redeem(text)
-        self._refreshing = found.grant if found is not None else None
-        return found
+        self._code = super().code(text)
+        return self._code
 
     def add_access(self, text: str, grant: Grant, scope: str, lifetime: float | None = None) -> AccessToken:
-        """As the store's. A token for the grant that was just redeemed answers a refresh; others are issued by hand."""
+        """As the store's. Authlib comes here when it has found the code, its client and its verifier right."""
         token = super().add_access(text, grant, scope, lifetime)
-        if grant is self._refreshing:
-            self._refreshing = None
-            self._record.token_issued(grant.account, token.expires_at - token.issued_at)
+        self._access_token = token if self._code is not None and grant is self._code.grant else None
+        return token
+
+    def add_refresh(self, text: str, grant: Grant) -> RefreshToken:
+        """As the store's. With the refresh token the exchange is complete."""
+        token = super().add_refresh(text, grant)
+        code, access = self._code, self._access_token
+        if code is not None and access is not None and access.grant is grant:
+            lifetime = access.expires_at - access.issued_at
+            self._record.consents[grant.account] = Consented(code.code_challenge_method or "", lifetime, Secret(text))
+            self._code = self._access_token = None
         return token

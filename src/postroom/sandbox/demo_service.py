@@ -7,7 +7,7 @@ import json
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -100,20 +100,51 @@ class Service:
                 self._heard(record)
 
 
-async def ask(configuration: Path, *arguments: str) -> list[dict[str, Any]]:
-    """Run a command to its end and return the JSON objects that it printed. Raises ``Broken`` when it fails."""
+async def ask(configuration: Path, *arguments: str, hears: Callable[[str], Awaitable[None]] | None = None) -> list[dict[str, Any]]:
+    """Run a command to its end and return the JSON objects that it printed. Raises ``Broken`` when it fails.
+
+    ``hears`` is told each line of its standard error at once, and may act on it; what that raises ends the command.
+    """
     process = await asyncio.create_subprocess_exec(
-        *_POSTROOM, "--config", str(configuration), *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True
+        *_POSTROOM,
+        *("--config", str(configuration), *arguments),
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        limit=LINE_LIMIT,
+        start_new_session=True,
     )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    printing = asyncio.create_task(process.stdout.read())
     try:
-        output, complaint = await process.communicate()
-    except asyncio.CancelledError:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        raise Broken(
-            f"postroom {' '.join(arguments)} ended with status {process.returncode}", complaint.decode("utf-8", "replace").strip()
-        )
-    return [json.loads(line) for line in output.splitlines()]
+        complaint = await _followed(process.stderr, hears)
+        output = [json.loads(line) for line in (await printing).splitlines()]
+        status = await process.wait()
+    finally:
+        printing.cancel()
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if status:
+        raise _failed(arguments, status, output, complaint)
+    return output
+
+
+async def _followed(stream: asyncio.StreamReader, hears: Callable[[str], Awaitable[None]] | None) -> str:
+    """All that comes, each line told as it comes."""
+    lines = []
+    async for octets in stream:
+        line = octets.decode("utf-8", "replace").rstrip()
+        lines.append(line)
+        if hears is not None:
+            await hears(line)
+    return "\n".join(lines).strip()
+
+
+def _failed(arguments: Sequence[str], status: int, output: Sequence[Mapping[str, Any]], complaint: str) -> Broken:
+    """What to say of a command that failed: its own reason and remedy where it printed them, else all its complaint."""
+    words = f"postroom {' '.join(arguments)} ended with status {status}"
+    told = next((found for found in reversed(output) if found.get("error")), None)
+    return Broken(words, complaint) if told is None else Broken(f"{words}: {told['error']}", str(told.get("remedy", "")))

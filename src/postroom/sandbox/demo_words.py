@@ -16,12 +16,11 @@ mail.imap.auth.mechanisms = XOAUTH2
 tenant-authority = google
 client-id = CLIENT-ID.apps.googleusercontent.com
 secret = gmail
-password = REFRESH-TOKEN
 
 [secret-gmail]
 password = CLIENT-SECRET
 """
-"""The sections that read a mailbox at Google."""
+"""The sections that read a mailbox at Google, once its owner has consented."""
 
 _LOOK = """\
 Look around; the service need not run for it:
@@ -37,10 +36,8 @@ Your own Gmail mailbox next. Write this into postroom.ini:
 {sections}
 CLIENT-ID and CLIENT-SECRET: make a client of the type "Desktop app" at
   https://console.cloud.google.com/auth/clients
-REFRESH-TOKEN: let that client ask for the scope https://mail.google.com/ as in
-  https://developers.google.com/identity/protocols/oauth2/native-app
-Then see whether the login works and, where not, what to do:
-  {postroom} check
+Then consent as the mailbox's owner; it says whether the login works and, where not, what to do:
+  {postroom} authorize gmail
 """
 
 
@@ -74,7 +71,7 @@ def closing(directory: Path, message_id: str) -> Text:
     text += "\n" + _NEXT.format(sections=sections.rstrip("\n"), postroom=command())
     shown = Text(text)
     shown.highlight_regex(r"(?m)^(Look around|Your own Gmail mailbox next)", "bold")
-    shown.highlight_regex(r"(?m)^  .*postroom.*(list|show .*|status|check)$", "cyan")
-    shown.highlight_regex(r"YOU|\b(CLIENT-ID|CLIENT-SECRET|REFRESH-TOKEN)\b", "yellow")
+    shown.highlight_regex(r"(?m)^  .*postroom.*(list|show .*|status|authorize gmail)$", "cyan")
+    shown.highlight_regex(r"YOU|\b(CLIENT-ID|CLIENT-SECRET)\b", "yellow")
     shown.highlight_regex(r"https://\S+", "cyan")
     return shown

@@ -50,6 +50,16 @@ async def test_configuration_opens_every_mailbox(sandbox: Sandbox, application: 
         await mail.run(partial(mail.xoauth2, user=user, token=token))
 
 
+async def test_configuration_without_consent_says_how_to_get_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    text = sandbox.configuration(tmp_path / "data", consented=False)
+    ini = ConfigParser(interpolation=None)
+    ini.read_string(text)
+    assert [name for name in ini.sections() if "password" in ini[name]] == ["secret-sandbox"]
+    for name in ("sales", "support"):
+        assert f"postroom authorize {name}" in text
+        assert ini[f"pop-client-{name}"]["mail.imap.auth.mechanisms"] == "XOAUTH2"
+
+
 def test_section_names_stay_unique() -> None:
     accounts = ["a@example.test", "b@example.test", "a@example.com"]
     assert section_names(accounts) == ["a-example.test", "b", "a-example.com"]
@@ -116,7 +126,7 @@ async def test_process_reports_delivers_and_stops(tmp_path: Path) -> None:
     begun = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error::ResourceWarning", "-m", "postroom.sandbox"),
-        *("--directory", str(tmp_path), "--account", "desk@example.test", "--drop-every", "0.05"),
+        *("--directory", str(tmp_path), "--account", "desk@example.test", "--drop-every", "0.05", "--unconsented"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -133,6 +143,7 @@ async def test_process_reports_delivers_and_stops(tmp_path: Path) -> None:
     assert report["configuration"] == str(configuration)
     assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
     assert report["authority"] in configuration.read_text()
+    assert "postroom authorize desk" in configuration.read_text()
     assert (await process.stdout.readline()).startswith(b"delivered")
     process.send_signal(signal.SIGTERM)
     _, errors = await asyncio.wait_for(process.communicate(), 10)
@@ -142,7 +153,7 @@ async def test_process_reports_delivers_and_stops(tmp_path: Path) -> None:
 def test_command_line_explains_itself_and_its_failures(tmp_path: Path) -> None:
     shown = CliRunner().invoke(main, ["--help"])
     assert shown.exit_code == 0
-    for option in ("--directory", "--authority-port", "--imap-port", "--imaps-port", "--drop-every"):
+    for option in ("--directory", "--authority-port", "--imap-port", "--imaps-port", "--drop-every", "--unconsented"):
         assert option in shown.output
     (tmp_path / "file").write_text("")
     refused = CliRunner().invoke(main, ["--directory", str(tmp_path / "file" / "below")])
