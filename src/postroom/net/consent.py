@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 
 from postroom.clock import Clock
-from postroom.errors import ConsentFailed, TokenRefused
+from postroom.errors import ConsentFailed, NetworkError, PostroomError, Throttled, TokenRefused, TokenUnavailable
 from postroom.net import answers
 from postroom.net.grants import Application
 from postroom.net.http import Http
@@ -29,7 +29,8 @@ OUT_OF_BAND = "urn:ietf:wg:oauth:2.0:oob"
 
 _REQUEST = 30.0  # seconds for a request to the authority
 _LONGEST_HEAD = 16384  # octets of what a browser asks
-_SLOWER = 5.0  # seconds that slow_down adds (RFC 8628 section 3.5)
+_SLOWER = 5.0  # seconds that slow_down adds for good (RFC 8628 section 3.5)
+_WAITING = {"authorization_pending": 0.0, "slow_down": _SLOWER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,18 +214,32 @@ async def begin_device(http: Http, endpoint: str, place: Place, scope: str | Non
 
 
 async def await_device(http: Http, place: Place, device: oauth.DeviceAuthorization, clock: Clock) -> oauth.TokenAnswer:
-    """Ask until the person has consented (RFC 8628 section 3.4). Raises ``ConsentFailed``, else what ``answers.token_of`` does."""
+    """Ask until the person has consented (RFC 8628 section 3.4), through all trouble that passes. Raises ``ConsentFailed``."""
     interval, end = device.interval, clock.monotonic() + device.expires_in
+    pause = interval
+    trouble: PostroomError | None = None
     while clock.monotonic() < end:
-        await clock.sleep(interval)
-        form = {**oauth.device_form(device.device_code), **place.application.proof(place.token_endpoint, clock.now())}
-        answer = await http.post_form(place.token_endpoint, form, ca_file=place.ca_file, timeout=_REQUEST)
-        state = oauth.error_of(answer.body) if answer.status != 200 else ""
-        if state == "slow_down":
-            interval += _SLOWER
-        elif state != "authorization_pending":
-            try:
-                return answers.token_of(answer, form, place.authority)
-            except TokenRefused as error:
+        await clock.sleep(pause)
+        try:
+            return await _asked_once(http, place, device, clock.now())
+        except TokenRefused as error:
+            if error.error not in _WAITING:
                 raise ConsentFailed(error.detail, remedy=error.remedy, error=error.error) from None
+            interval += _WAITING[error.error]
+            pause, trouble = interval, None
+        except (Throttled, TokenUnavailable, NetworkError) as error:
+            interval += _SLOWER  # where nothing answers it is asked less often too (RFC 8628 section 3.5)
+            pause, trouble = max(interval, getattr(error, "retry_after", None) or 0.0), error
+    if trouble is not None:
+        raise ConsentFailed(f"no token came in time, at last because of this: {trouble}", remedy=trouble.remedy)
     raise ConsentFailed("the code was not entered in time", remedy="Begin again: a device code lasts some minutes only.")
+
+
+async def _asked_once(http: Http, place: Place, device: oauth.DeviceAuthorization, now: float) -> oauth.TokenAnswer:
+    """One look. Raises ``TokenRefused``, for the words that ask to wait too, and what ``answers.token_of`` does."""
+    form = {**oauth.device_form(device.device_code), **place.application.proof(place.token_endpoint, now)}
+    answer = await http.post_form(place.token_endpoint, form, ca_file=place.ca_file, timeout=_REQUEST)
+    state = oauth.error_of(answer.body) if answer.status != 200 else ""
+    if state in _WAITING:
+        raise TokenRefused(state, error=state)
+    return answers.token_of(answer, form, place.authority)

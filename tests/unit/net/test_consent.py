@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 
 from fakes import START, Authority, HastyClock, refusal
-from postroom.errors import ConsentFailed, Fate, PostroomError, Throttled, TokenRefused, TokenUnavailable
+from postroom.errors import ConsentFailed, Fate, Lost, PostroomError, Throttled, TimedOut, TokenRefused, TokenUnavailable
 from postroom.net.consent import Asked, Place, await_device, begin, begin_device, code_in, exchange
 from postroom.net.grants import Application
 from postroom.net.http import HttpAnswer
@@ -272,6 +272,22 @@ async def test_a_code_that_nobody_enters_is_over_in_its_time() -> None:
         await await_device(authority, PLACE, DEVICE, clock)
     assert clock.now() - START == 60
     assert len(authority.forms) == 12
+
+
+async def test_trouble_that_passes_ends_no_consent_and_is_asked_less_often() -> None:
+    authority, clock = Authority(), HastyClock()
+    authority.answers += [PENDING, HttpAnswer(503, b"", None), Lost("gone"), TimedOut("late"), HttpAnswer(429, b"", 20.0)]
+    answer = await await_device(authority, PLACE, replace(DEVICE, expires_in=600.0), clock)
+    assert answer.access_token == Secret("token-6")
+    assert clock.slept == [5, 5, 10, 15, 20, 25]  # RFC 8628 section 3.5
+
+
+async def test_trouble_until_the_end_is_told() -> None:
+    authority = Authority()
+    authority.answers += [HttpAnswer(503, b"", None)] * 100
+    with pytest.raises(ConsentFailed, match="at last because of this: No token can be had now") as caught:
+        await await_device(authority, PLACE, DEVICE, HastyClock())
+    assert caught.value.remedy
 
 
 async def test_a_device_code_that_was_over_from_the_start_is_not_asked_with() -> None:
