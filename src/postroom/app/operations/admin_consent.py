@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urljoin
 
 from postroom.app.core import Core
 from postroom.app.operations.check import Finding, check_client
 from postroom.app.operations.talk import Talk
-from postroom.drivers import Mailbox
+from postroom.drivers import Mailbox, wanted
 from postroom.errors import ConfigError
 from postroom.settings import GrantType
 from postroom.wire import oauth
 
 _FIRST, _LONGEST = 5.0, 60.0  # seconds between looks
-NATIVE = "https://login.microsoftonline.com/common/oauth2/nativeclient"
-"""Where the administrator's browser ends: Microsoft's own page for applications without one of their own."""
+_NATIVE = "/common/oauth2/nativeclient"
+"""Where the administrator's browser ends: the authority's own page for applications without one of their own."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class Application:
 
     client_id: str
     address: str  # where the administrator consents
+    redirect_uri: str  # where the browser ends
+    right: str  # the application permission that the mailboxes need
     mailboxes: tuple[Mailbox, ...]
 
 
 def application(core: Core, sections: Sequence[str]) -> Application:
     """The one application of these clients. Raises ``ConfigError`` when they are of several, or need a person's consent."""
-    mailboxes, addresses = [], {}
+    mailboxes: list[Mailbox] = []
+    applications: dict[str, tuple[str, str, str]] = {}
     for section in sections:
         mailbox = core.mailbox(section, also_disabled=True)
         if mailbox is None or mailbox.client.grant_type is not GrantType.CLIENT_CREDENTIALS:
@@ -42,14 +46,20 @@ def application(core: Core, sections: Sequence[str]) -> Application:
         authority = core.kit.providers.authority_of(client, mailbox.authorities, GrantType.CLIENT_CREDENTIALS)
         scope = client.scope or authority.scope(client.type, GrantType.CLIENT_CREDENTIALS) or ""
         if authority.admin_consent_endpoint is None:
-            raise ConfigError(f"[{section}] {authority.title} has no page for an administrator's consent (admin_consent_endpoint)")
-        parameters = {"client_id": client.client_id or "", "scope": scope, "redirect_uri": NATIVE, "state": client.client_id or ""}
-        addresses[client.client_id or ""] = oauth.authorization_address(authority.admin_consent_endpoint, parameters)
+            raise ConfigError(
+                f"[{section}] {authority.title} has no page for an administrator's consent (admin_consent_endpoint); "
+                f"postroom check {section} tells whether it works"
+            )
+        client_id = client.client_id or ""
+        redirect_uri = urljoin(authority.admin_consent_endpoint, _NATIVE)
+        parameters = {"client_id": client_id, "scope": scope, "redirect_uri": redirect_uri, "state": client_id}
+        address = oauth.authorization_address(authority.admin_consent_endpoint, parameters)
+        applications[client_id] = address, redirect_uri, wanted(client, authority).application
         mailboxes.append(mailbox)
-    if len(addresses) != 1:
-        raise ConfigError(f"these clients are of {len(addresses)} applications; name those of one, or authorize them in turn")
-    [(client_id, address)] = addresses.items()
-    return Application(client_id, address, tuple(mailboxes))
+    if len(applications) != 1:
+        raise ConfigError(f"these clients are of {len(applications)} applications; name those of one, or authorize them in turn")
+    [(client_id, (address, redirect_uri, right))] = applications.items()
+    return Application(client_id, address, redirect_uri, right, tuple(mailboxes))
 
 
 def commands(found: Application) -> list[str]:
@@ -73,9 +83,8 @@ def _quoted(text: str) -> str:
 
 def show(found: Application, talk: Talk, *, open_browser: bool) -> None:
     """What the administrator has to do."""
-    rights = "IMAP.AccessAsApp"
     talk.say(f"1. In the Entra admin center give the application {found.client_id} the application permission")
-    talk.say(f"   {rights} of Office 365 Exchange Online, and {NATIVE} as a redirect address.")
+    talk.say(f"   {found.right} of Office 365 Exchange Online, and {found.redirect_uri} as a redirect address.")
     talk.say("2. An administrator of the directory opens this address and accepts:")
     talk.address(found.address, open_browser=open_browser)
     talk.say("3. In Exchange Online PowerShell the application gets these mailboxes and no others:\n")
