@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socketserver
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -68,6 +70,20 @@ def consent_elsewhere(address: str) -> str:
     with pytest.raises(urllib.error.HTTPError) as ended:
         opener.open(address)
     return str(ended.value.headers["Location"])
+
+
+class SharedMailbox(socketserver.StreamRequestHandler):
+    """A mail server that lets any token into one empty mailbox."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] ready\r\n")
+        while line := self.rfile.readline():
+            tag, verb, *_ = line.split()
+            if verb == b"SELECT":
+                self.wfile.write(b"* 0 EXISTS\r\n* OK [UIDVALIDITY 1] x\r\n* OK [UIDNEXT 1] x\r\n")
+            elif verb == b"CAPABILITY":
+                self.wfile.write(b"* CAPABILITY IMAP4rev1\r\n")
+            self.wfile.write(tag + b" OK done\r\n")
 
 
 class TestLoopback:
@@ -255,6 +271,20 @@ class TestWhatCame:
         assert f"other@example.test signed in, which is not {mailbox_user} and cannot open it" in done.out
         assert f"sign in as {mailbox_user}" in done.out
         assert google.check()[A]["words"].startswith("Nobody has consented yet")
+
+    def test_another_account_that_may_open_the_mailbox(self, google: Here, authority: Authority, browser: Browser) -> None:
+        """A shared mailbox: the login is tried with the token that came, before anything is kept."""
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), SharedMailbox) as server:
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            google.put(A, {"port": server.server_address[1]})
+            with asking(google, "authorize", "a", "--manual") as person:
+                person.answer(browser.consent(person.address(), account="colleague@example.test"))
+                done = person.done()
+            server.shutdown()
+        assert done.status == 0, done
+        assert "trying whether colleague@example.test may open it" in done.err
+        assert "add: oauth-user = colleague@example.test" in done.out
 
     def test_a_scope_that_was_not_ticked(self, google: Here, browser: Browser) -> None:
         with asking(google, "authorize", "a", "--manual") as person:
