@@ -6,93 +6,16 @@ Exit status: 0 all is well; 1 something failed or needs a person; 2 the command 
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from postroom import __version__
+from postroom.app import cli_init, cli_oauth  # noqa: F401 - they add their commands to the group
+from postroom.app.root import chosen, cli, client_names, live_of, show_faults
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_end
 
-if TYPE_CHECKING:
-    from postroom.app.config import Live
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, "-V", "--version", message="postroom %(version)s")
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="POSTROOM_CONFIG",
-    help="The configuration; postroom.ini here, else /etc/postroom/postroom.ini.",
-)
-@click.pass_context
-def cli(context: click.Context, file: Path | None) -> None:
-    """The e-mail server for applications.
-
-    Reads mailboxes with passwords or OAuth 2.0 and keeps each message exactly once.
-    """
-    context.obj = file
-
-
-def live_of(context: click.Context) -> Live:
-    """The configuration; ends the command when it cannot be used as a whole."""
-    from postroom.app.config import Live, default_file, load
-    from postroom.errors import ConfigError
-
-    try:
-        file = context.obj or default_file()
-    except ConfigError as error:
-        raise Failure(error.detail, status=UNUSABLE) from None
-    configuration = load(file, os.environ)
-    if configuration.whole:
-        for fault in configuration.faults:
-            click.echo(str(fault), err=True)
-        raise Failure(f"{file} cannot be used", status=UNUSABLE)
-    return Live(configuration, os.environ)
-
-
-def client_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The clients of the configuration, for the shell's completion: by their short names, or whole where that is begun."""
-    from postroom.app.config import default_file, load
-    from postroom.errors import ConfigError
-
-    root = context.find_root()
-    try:
-        sections = load(root.params.get("file") or default_file(), os.environ).sections
-    except ConfigError:
-        return []
-    names = [*(section.removeprefix("pop-client-") for section in sections), *sections]
-    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
-
-
-def show_faults(live: Live) -> bool:
-    """Print what is wrong in the file; True when a section is down for it."""
-    from postroom.settings import Severity
-
-    faults = live.configuration.faults
-    for fault in faults:
-        colour = "red" if fault.severity is Severity.FAULT else "yellow"
-        click.secho(str(fault), fg=colour, err=True)
-    return any(fault.severity is Severity.FAULT for fault in faults)
-
-
-def chosen(live: Live, names: Iterable[str]) -> list[str]:
-    """The sections that the names mean; all where none is given."""
-    from postroom.errors import ConfigError
-
-    try:
-        sections = [live.find_client(name) for name in names] or list(live.configuration.sections)
-    except ConfigError as error:
-        raise Failure(error.detail, status=UNUSABLE) from None
-    if not sections:
-        file = live.configuration.file
-        raise Failure(f"{file} configures no client", "Write a pop-client section; the README shows one.", UNUSABLE)
-    return sections
+__all__ = ["cli"]
 
 
 @cli.command()
@@ -274,6 +197,3 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None
     click.echo(found(cli, {}, "postroom", "_POSTROOM_COMPLETE").source())
-
-
-from postroom.app import cli_init, cli_oauth  # noqa: E402, F401 - they add their commands to the group above

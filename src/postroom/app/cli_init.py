@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from postroom.app.cli import cli
+from postroom.app.root import cli
 from postroom.app.terminal import run_to_end
 
 

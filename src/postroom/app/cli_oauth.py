@@ -6,7 +6,7 @@ import datetime
 
 import click
 
-from postroom.app.cli import chosen, cli, client_names, live_of
+from postroom.app.root import chosen, cli, client_names, live_of
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_end
 
 
