@@ -19,7 +19,10 @@ from postroom.errors import ConfigError
 from postroom.secret import Secret
 from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, Security
 
-_PORTS = {Security.SSL_TLS: 993, Security.START_TLS: 143, Security.NONE: 143}  # RFC 8314 section 7.1, RFC 9051
+_PORTS = {  # with TLS from the beginning (RFC 8314 section 7.1), and without
+    MailboxType.IMAP: (993, 143),
+    MailboxType.POP3: (995, 110),
+}
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,17 @@ class Cloud:
     """One of a provider's separate worlds: accounts, authority and mail servers of their own."""
 
     imap: str
+    pop3: str = ""  # empty where the provider has none
     hosts: tuple[str, ...] = ()  # of the authority, as they stand in tenant-authority
     scopes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type of mailbox, then by grant
+
+    def server(self, mailbox_type: MailboxType) -> str | None:
+        """The host that speaks a type's protocol."""
+        return {MailboxType.IMAP: self.imap, MailboxType.POP3: self.pop3}[mailbox_type] or None
+
+    def has(self, server: str | None) -> bool:
+        """Whether a host is one of its mail servers."""
+        return bool(server) and server in (self.imap, self.pop3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,14 +190,14 @@ class Providers:
         provider = self.provider_of(client, named)
         if provider is None:
             return None
-        return provider.cloud(client.tenant_authority if client.uses_oauth else "").imap
+        return provider.cloud(client.tenant_authority if client.uses_oauth else "").server(client.type)
 
     def provider_of(self, client: PopClient, named: Collection[str]) -> Provider | None:
         """The provider of a client's mailbox: by its authority with OAuth, else by its server or the address in ``mailbox``."""
         name = self.authority_name(client.tenant_authority, named) if client.uses_oauth else None
         if name is not None and name in self._known:
             return self._known[name]
-        at = (p for p in self._known.values() if any(client.server == cloud.imap for cloud in p.clouds))
+        at = (p for p in self._known.values() if any(cloud.has(client.server) for cloud in p.clouds))
         return next(at, None) or self.provider_of_mailbox(client.mailbox)
 
     def place_of(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Place:
@@ -195,7 +207,7 @@ class Providers:
             raise ConfigError(f"[{client.section}] server is not written, and the provider is unknown", option="server")
         return Place(
             host=host,
-            port=client.port or _PORTS[client.security],
+            port=client.port or _PORTS[client.type][client.security is not Security.SSL_TLS],
             security=client.security,
             ca_file=client.tls_ca_file,
             connect_timeout=client.connect_timeout,
@@ -220,7 +232,7 @@ class Providers:
 
     def provider_of_server(self, host: str) -> Provider | None:
         """The provider whose mail server this is."""
-        return next((known for known in self._known.values() if known.imap == host.lower()), None)
+        return next((known for known in self._known.values() if known.clouds[0].has(host.lower())), None)
 
     def basic_password(self, client: PopClient) -> Secret:
         """The password as the server wants it: without the blanks with which its provider prints it; else untouched."""
@@ -229,7 +241,7 @@ class Providers:
         password = client.password.reveal()
         server = self.server_of(client, ())
         for provider in self._known.values():
-            at_home = any(server == cloud.imap for cloud in provider.clouds)
+            at_home = any(cloud.has(server) for cloud in provider.clouds)
             if at_home and provider.password_in_groups and re.fullmatch(provider.password_in_groups, password.strip()):
                 return Secret("".join(password.split()))
         return client.password
@@ -248,7 +260,7 @@ class Providers:
 
 
 def _provider(name: str, facts: dict[str, Any]) -> Provider:
-    public = {key: facts.pop(key) for key in ("imap", "hosts", "scopes") if key in facts}
+    public = {key: facts.pop(key) for key in ("imap", "pop3", "hosts", "scopes") if key in facts}
     clouds = tuple(_cloud(cloud) for cloud in [public, *facts.pop("clouds", [])])
     lists = {key: tuple(facts.pop(key, ())) for key in ("domains", "mx", "personal_mx", "audiences")}
     return Provider(name=name, clouds=clouds, **{**facts, **lists})

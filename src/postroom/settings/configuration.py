@@ -16,6 +16,7 @@ from postroom.settings.context import Context, ProviderFacts
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.ini import Ini, IniSection, read_ini
 from postroom.settings.option import Surroundings, options_of
+from postroom.settings.pop_client import PopClient
 from postroom.settings.reading import (
     Draft,
     Findings,
@@ -37,7 +38,6 @@ from postroom.settings.sections import (
     WEB,
     AuthoritySection,
     LogSettings,
-    PopClient,
     SecretSection,
     SectionKind,
     ServerSettings,

@@ -12,17 +12,16 @@ from typing import Any
 from postroom.settings.faults import MASK, Fault, Severity, shown, sounds_secret
 from postroom.settings.ini import Entry, IniSection
 from postroom.settings.option import Option, Surroundings, options_of
+from postroom.settings.pop_client import OAUTH_MECHANISMS, PopClient
 from postroom.settings.sections import (
     DEFAULTS,
-    OAUTH_MECHANISMS,
     OPTIONS_WITHOUT_EFFECT,
     POP_CLIENT,
     SECTIONS,
     SECTIONS_WITHOUT_EFFECT,
-    MailboxType,
-    PopClient,
     SectionKind,
 )
+from postroom.settings.words import MailboxType
 
 _PLACEHOLDERS: Mapping[str, object] = {"type": MailboxType.IMAP, "mailbox": ""}  # of a draft, for what it must have
 
