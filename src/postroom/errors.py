@@ -24,6 +24,7 @@
     │   └── NoMechanism        the server offers no mechanism that we may use
     ├── Reply                  the peer answered, and the answer is no
     │   ├── ImapStatus
+    │   ├── Pop3Error
     │   └── HttpStatus
     └── StoreError
         ├── StoreFull          the disk is full
@@ -283,6 +284,18 @@ class ImapStatus(Reply):
         super().__init__(detail, remedy=remedy)
         self.status = status  # NO, BAD or BYE
         self.code = code  # response code without its arguments, upper case
+        self.text = text  # the server's own words
+
+
+class Pop3Error(Reply):
+    """The POP3 server refused a command.
+
+    The server's words follow; RFC 2449 section 8 explains the code in brackets.
+    """
+
+    def __init__(self, detail: str, *, code: str = "", text: str = "", remedy: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
+        self.code = code  # response code, upper case
         self.text = text  # the server's own words
 
 

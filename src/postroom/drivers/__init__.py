@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from postroom.clock import Clock
-from postroom.drivers.provider import Authority, Providers
+from postroom.drivers.provider import Authority, Place, Providers
 from postroom.errors import ConfigError, PostroomError
 from postroom.model import Absent, Changes, Fetched, Listed, Unfetched, Unsettled
 from postroom.net.credentials import Credentials, PasswordCredentials, TokenCredentials, TokenSource
@@ -85,15 +85,20 @@ class Kit:
     trace: Callable[[str], Trace]  # for a section with enable-debug
 
 
+Open = Callable[[Place, Credentials, Kit, Trace | None], AbstractAsyncContextManager[Reader]]
+
+
 def open_reader(mailbox: Mailbox, kit: Kit) -> AbstractAsyncContextManager[Reader]:
     """A reader, logged in within the block. Raises ``ConfigError``, ``AuthError``, the network's errors."""
     from postroom.drivers.imap import open_imap
+    from postroom.drivers.pop3 import open_pop3
 
     client = mailbox.client
     place = kit.providers.place_of(client, mailbox.authorities)
     credentials = credentials_of(mailbox, kit)
     trace = kit.trace(client.section) if client.enable_debug else None
-    return {MailboxType.IMAP: open_imap}[client.type](place, credentials, kit, trace)
+    openers: Mapping[MailboxType, Open] = {MailboxType.IMAP: open_imap, MailboxType.POP3: open_pop3}
+    return openers[client.type](place, credentials, kit, trace)
 
 
 class Probe(Protocol):
@@ -110,7 +115,8 @@ def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) ->
     client = mailbox.client
     place = kit.providers.place_of(client, mailbox.authorities)
     trace = kit.trace(client.section) if client.enable_debug else None
-    return {MailboxType.IMAP: ImapProbe}[client.type](place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
+    probes: Mapping[MailboxType, Callable[..., Probe]] = {MailboxType.IMAP: ImapProbe}
+    return probes[client.type](place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
 
 
 def credentials_of(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Credentials:

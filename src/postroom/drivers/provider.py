@@ -52,6 +52,16 @@ class Authority:
 
 
 @dataclass(frozen=True)
+class Manners:
+    """How a POP3 server wants to be talked to, where its provider or the configuration knows."""
+
+    two_lines: bool | None = None  # XOAUTH2's response on a line of its own; None: as RFC 5034 has it
+    capabilities: bool = True  # whether CAPA is asked
+    top: bool = True  # whether TOP is asked
+    hides_retrieved: bool = False  # what was retrieved is not shown again after QUIT
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a mailbox is, and how it is reached."""
 
@@ -61,6 +71,7 @@ class Place:
     ca_file: Path | None
     connect_timeout: float
     protocol_timeout: float
+    manners: Manners = Manners()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +116,8 @@ class Provider:
     refresh_token_testing_days: int = 0  # … and so long after the consent, for an application in testing
     audiences: tuple[str, ...] = ()  # whom a token for mail is for, where it can be read
     rights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type: what a token must allow
+    pop3_two_lines: bool | None = None  # how POP3 wants XOAUTH2's response: on a line of its own, or not; None: not known
+    pop3_hides_retrieved: bool = False  # POP3 shows no more what was retrieved once QUIT was said
     password_in_groups: str = ""  # how a generated password is printed; its blanks do not belong to it
 
     @property
@@ -212,7 +225,15 @@ class Providers:
             ca_file=client.tls_ca_file,
             connect_timeout=client.connect_timeout,
             protocol_timeout=client.protocol_timeout,
+            manners=self._manners(client, authorities),
         )
+
+    def _manners(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Manners:
+        provider = self.provider_of(client, authorities)
+        if provider is None:
+            return Manners()
+        hides = provider.pop3_hides_retrieved and not client.mailbox.lower().startswith("recent:")
+        return Manners(two_lines=provider.pop3_two_lines, hides_retrieved=hides)
 
     def authority_of_mailbox(self, mailbox: str) -> str | None:
         """The built-in authority whose accounts have addresses like this one."""
