@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from postroom.errors import ConfigError
 from postroom.secret import Secret
-from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, Security
+from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, ProxySettings, Security
 
 _PORTS = {Security.SSL_TLS: 993, Security.START_TLS: 143, Security.NONE: 143}  # RFC 8314 section 7.1, RFC 9051
 
@@ -58,6 +58,7 @@ class Place:
     ca_file: Path | None
     connect_timeout: float
     protocol_timeout: float
+    via: ProxySettings | None = None  # the proxy that leads there
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from postroom.model import Disposition
 from postroom.secret import Secret
 from postroom.settings import values
+from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, option
 
 OAUTH_MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
@@ -65,6 +66,13 @@ class PopClient:
 
     section: str  # whole name of the section, as written
     name: str  # the part after "pop-client-", or "pop-client"
+
+    # what has no option of its own, and a property of mail.<type>.* says (``properties``)
+    proxy: ProxySettings | None = None  # of this mailbox alone
+    compress: bool = False  # IMAP: COMPRESS=DEFLATE where the server offers it (RFC 4978)
+    disable_top: bool = False  # POP3: TOP is never sent
+    disable_capa: bool = False  # POP3: CAPA is never sent
+    two_line_xoauth2: bool | None = None  # the token follows in a line of its own; None: as the provider wants it
 
     type: MailboxType = option(
         "type",
@@ -587,8 +595,9 @@ AUTHORITY = SectionKind(
 SETTINGS = SectionKind("settings", ServerSettings, "What concerns the whole server.")
 WEB = SectionKind("web", WebSettings, "Where the server answers for itself.")
 LOG = SectionKind("log", LogSettings, "What is written to the log.")
+PROXY = SectionKind("proxy", ProxySettings, "Through whom mailboxes and token authorities are reached.")
 
-SECTIONS = (POP_CLIENT, SECRET, AUTHORITY, SETTINGS, WEB, LOG)
+SECTIONS = (POP_CLIENT, SECRET, AUTHORITY, PROXY, SETTINGS, WEB, LOG)
 DEFAULTS = "defaults-pop-client"
 
 OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
@@ -614,7 +623,6 @@ SECTIONS_WITHOUT_EFFECT = (
     "defaults-smtp-client",
     "email-processing",
     "smtp-listener",
-    "proxy",
     "webhook-<name>",
     "pull-<name>",
     "stream-<name>",
