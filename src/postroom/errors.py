@@ -10,7 +10,9 @@
     │       └── LimitExceeded          more than we let a peer make us hold
     ├── NetworkError
     │   ├── ConnectError       no conversation came about
-    │   │   └── TlsError           … because TLS could not be trusted
+    │   │   ├── TlsError           … because TLS could not be trusted
+    │   │   └── ProxyError         … because the proxy opens no way
+    │   │       └── ProxyRefused       … and does not accept who asks
     │   ├── Lost               a conversation ended in the middle
     │   │   └── SessionEnded       … because its token's hour is over: expected
     │   └── TimedOut           the peer was silent for too long
@@ -159,6 +161,22 @@ class TlsError(ConnectError):
     ``server`` must be a name that the certificate holds. For a company's own authority name its PEM file in
     ``tls-ca-file``. Checks are never switched off.
     """
+
+
+class ProxyError(ConnectError):
+    """The proxy opens no way to the server.
+
+    Check the section ``proxy`` and the proxy itself. It is tried again by itself, less and less often.
+    """
+
+
+class ProxyRefused(ProxyError):
+    """The proxy does not accept who asks.
+
+    Check ``user`` and ``password`` in the section ``proxy``. It is tried again when the settings change, and rarely by itself.
+    """
+
+    fate = Fate.REAUTHORIZE
 
 
 class Lost(NetworkError):

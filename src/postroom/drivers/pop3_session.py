@@ -73,7 +73,7 @@ class Pop3Session:
         replies = pop3.Replies()
         tls = place.security is Security.SSL_TLS
         stream = await dialer.connect(
-            place.host, place.port, replies, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout
+            place.host, place.port, replies, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout, via=place.via
         )
         return cls(stream, replies, place, clock, trace, manners)
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from postroom.errors import ConfigError
 from postroom.secret import Secret
-from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, Security
+from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, ProxySettings, Security
 
 _PORTS = {  # with TLS from the beginning (RFC 8314 section 7.1), and without
     MailboxType.IMAP: (993, 143),
@@ -72,6 +72,7 @@ class Place:
     connect_timeout: float
     protocol_timeout: float
     manners: Manners = Manners()
+    via: ProxySettings | None = None  # the proxy that leads there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,10 +231,13 @@ class Providers:
 
     def _manners(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Manners:
         provider = self.provider_of(client, authorities)
-        if provider is None:
-            return Manners()
-        hides = provider.pop3_hides_retrieved and not client.mailbox.lower().startswith("recent:")
-        return Manners(two_lines=provider.pop3_two_lines, hides_retrieved=hides)
+        two_lines, hides = (provider.pop3_two_lines, provider.pop3_hides_retrieved) if provider is not None else (None, False)
+        return Manners(
+            two_lines=two_lines if client.two_line_xoauth2 is None else client.two_line_xoauth2,
+            capabilities=not client.disable_capa,
+            top=not client.disable_top,
+            hides_retrieved=hides and not client.mailbox.lower().startswith("recent:"),
+        )
 
     def authority_of_mailbox(self, mailbox: str) -> str | None:
         """The built-in authority whose accounts have addresses like this one."""
