@@ -58,6 +58,7 @@ class Place:
     ca_file: Path | None
     connect_timeout: float
     protocol_timeout: float
+    compress: bool = False  # COMPRESS=DEFLATE (RFC 4978) where the server has it
 
 
 @dataclass(frozen=True, kw_only=True)
