@@ -206,9 +206,10 @@ class Throttled(PostroomError):
     Postroom waits for as long as the server asks, then goes on by itself.
     """
 
-    def __init__(self, detail: str = "", *, retry_after: float | None = None, remedy: str = "") -> None:
+    def __init__(self, detail: str = "", *, retry_after: float | None = None, limit: int | None = None, remedy: str = "") -> None:
         super().__init__(detail, remedy=remedy)
         self.retry_after = retry_after  # seconds, when the server named a time
+        self.limit = limit  # how many connections it allows, when it named a number
 
 
 class AuthError(PostroomError):

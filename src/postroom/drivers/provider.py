@@ -73,6 +73,7 @@ class Place:
     protocol_timeout: float
     manners: Manners = Manners()
     via: ProxySettings | None = None  # the proxy that leads there
+    compress: bool = False  # COMPRESS=DEFLATE (RFC 4978) where the server has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +228,7 @@ class Providers:
             connect_timeout=client.connect_timeout,
             protocol_timeout=client.protocol_timeout,
             manners=self._manners(client, authorities),
+            compress=client.compress,
         )
 
     def _manners(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Manners:
