@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from postroom.drivers.limits import DEFAULT, Limits
 from postroom.errors import ConfigError
 from postroom.secret import Secret
 from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, Security
@@ -93,6 +94,7 @@ class Provider:
     refresh_token_testing_days: int = 0  # … and so long after the consent, for an application in testing
     audiences: tuple[str, ...] = ()  # whom a token for mail is for, where it can be read
     rights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type: what a token must allow
+    limits: Mapping[str, Limits] = field(default_factory=dict)  # by type of mailbox
     password_in_groups: str = ""  # how a generated password is printed; its blanks do not belong to it
 
     @property
@@ -202,6 +204,11 @@ class Providers:
             protocol_timeout=client.protocol_timeout,
         )
 
+    def limits_of(self, client: PopClient, named: Collection[str]) -> Limits:
+        """What the provider of a client's mailbox allows."""
+        provider = self.provider_of(client, named)
+        return provider.limits.get(client.type.value, DEFAULT) if provider is not None else DEFAULT
+
     def authority_of_mailbox(self, mailbox: str) -> str | None:
         """The built-in authority whose accounts have addresses like this one."""
         provider = self.provider_of_mailbox(mailbox)
@@ -251,7 +258,8 @@ def _provider(name: str, facts: dict[str, Any]) -> Provider:
     public = {key: facts.pop(key) for key in ("imap", "hosts", "scopes") if key in facts}
     clouds = tuple(_cloud(cloud) for cloud in [public, *facts.pop("clouds", [])])
     lists = {key: tuple(facts.pop(key, ())) for key in ("domains", "mx", "personal_mx", "audiences")}
-    return Provider(name=name, clouds=clouds, **{**facts, **lists})
+    limits = {type_: Limits(**known) for type_, known in facts.pop("limits", {}).items()}
+    return Provider(name=name, clouds=clouds, limits=limits, **{**facts, **lists})
 
 
 def _cloud(facts: dict[str, Any]) -> Cloud:

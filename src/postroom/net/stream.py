@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -32,15 +32,23 @@ class Receiver(Protocol):
 
 @dataclass
 class Dialer:
-    """Makes connections; keeps one TLS context for each file of authorities, read again when the file changes."""
+    """Makes connections; keeps one TLS context for each file of authorities, read again when the file changes.
+
+    ``count`` is told of the octets that its connections receive.
+    """
 
     _contexts: dict[tuple[Path | None, int], ssl.SSLContext] = field(default_factory=dict)
+    count: Callable[[int], None] | None = None
+
+    def counting(self, count: Callable[[int], None]) -> Dialer:
+        """The same, with ``count`` told of what is received."""
+        return replace(self, count=count)
 
     async def connect(self, host: str, port: int, receiver: Receiver, *, tls: bool, ca_file: Path | None, timeout: float) -> Stream:
         """Connect, with TLS at once where asked for. Raises ``ConnectError``, ``TlsError``, ``TimedOut``."""
         context = self.context(ca_file) if tls else None
         loop = asyncio.get_running_loop()
-        stream = Stream(receiver, f"{host}:{port}", host)
+        stream = Stream(receiver, f"{host}:{port}", host, self.count)
         try:
             async with asyncio.timeout(timeout):
                 await loop.create_connection(lambda: stream, host, port, ssl=context, server_hostname=host if tls else None)
@@ -104,8 +112,9 @@ def translated(error: BaseException, place: str, timeout: float = 0) -> NetworkE
 class Stream(asyncio.BufferedProtocol):
     """A conversation. One task reads it. Octets are counted both ways, TLS not included."""
 
-    def __init__(self, receiver: Receiver, place: str, host: str) -> None:
+    def __init__(self, receiver: Receiver, place: str, host: str, count: Callable[[int], None] | None = None) -> None:
         self._receiver = receiver
+        self._count = count
         self._place = place
         self._host = host
         self._transport: asyncio.Transport | None = None
@@ -212,6 +221,8 @@ class Stream(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._receiver.received(nbytes)
         self.octets_in += nbytes
+        if self._count is not None:
+            self._count(nbytes)
         self._fresh = True
         if self._receiver.full and self._transport is not None:
             self._paused = True
