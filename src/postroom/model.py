@@ -236,6 +236,7 @@ class Health(enum.Enum):
     STARTING = "starting"  # not proved since the start
     WORKING = "working"  # the last check was proved by a round trip
     RETRYING = "retrying"  # failed, tried again by itself
+    PAUSED = "paused"  # a limit of the provider is reached; goes on by itself
     NEEDS_PERSON = "needs a person"  # stands still until something changes
     DISABLED = "disabled"  # enable-client = false
     STALE = "stale"  # no check was proved for longer than its cycles explain
@@ -251,6 +252,7 @@ class Condition:
     fault: str = ""
     remedy: str = ""
     retry_at: float | None = None
+    started_at: float | None = None  # when it began to be watched, the last time
 
 
 # --- grants -----------------------------------------------------------------------------------------------------------
