@@ -49,7 +49,7 @@ class Changes:
     complete: bool = False  # what is not named here is gone
     total: int | None = None  # messages in the folder, for progress
     hides: bool = False  # what is retrieved is shown no more after commit, and more may be shown then
-    began: str = ""  # the state before anything was listed, when there was none: kept before anything is captured
+    began: str = ""  # the state while nothing of this is had; kept before anything is captured
 
 
 class Fetched(NamedTuple):
@@ -127,6 +127,8 @@ class TroubleKind(enum.Enum):
     """Why a listed message is not here."""
 
     FAULT = "fault"  # the server names it and does not hand it over
+    BIG = "big"  # larger than maximum-msg-size, and left at the server
+    MOVED = "moved"  # refused for a day, and moved to failed-items-folder-path unread
     ABSENT = "absent"  # the server no longer names it; believed when a later conversation says so too
 
 

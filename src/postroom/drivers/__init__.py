@@ -44,6 +44,9 @@ class Reader(Protocol):
         A ``Fetched`` with a ``rest`` must be read to its end before the next is taken.
         """
 
+    def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        """Like ``fetch``, the header alone (RFC 5322 section 2.2) with the empty line behind it."""
+
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
         """Mark, move (to ``target``) or delete. Compares size and date first. Repeating is harmless."""
 

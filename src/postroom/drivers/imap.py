@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from postroom.drivers import Kit, Settlement
 from postroom.drivers.imap_fetch import Fetching
+from postroom.drivers.imap_heads import heads
 from postroom.drivers.imap_session import ImapSession, Selected, identifier
 from postroom.drivers.imap_settle import settle
 from postroom.drivers.provider import Place
@@ -230,6 +231,11 @@ class ImapReader:
         await self._open(folder)
         fetching = Fetching(self._session, deque(listed))
         async for item in fetching.run():
+            yield item
+
+    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        await self._open(folder)
+        async for item in heads(self._session, listed):
             yield item
 
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
