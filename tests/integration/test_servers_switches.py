@@ -11,12 +11,12 @@ import pytest
 
 from servers.certificates import Certificates
 from servers.dovecot import Dovecot
-from servers.dovecot_config import CAPABILITIES, PASSWORD, imap_without, pop3_settings
+from servers.dovecot_config import CAPABILITY, PASSWORD, imap_without, pop3_settings
 
 USER = "switches@example.test"
 EXTENSIONS = (
     "CONDSTORE QRESYNC MOVE UIDPLUS IDLE ESEARCH LITERAL+ COMPRESS=DEFLATE NAMESPACE ID SPECIAL-USE ENABLE SASL-IR UNSELECT"
-).split()
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def uidls(dovecot: Dovecot) -> list[str]:
 
 def test_by_itself_it_announces_all(own: Dovecot) -> None:
     own.restart(imap="")
-    assert announced(own)[1] == {name.upper() for name in CAPABILITIES}
+    assert announced(own)[1] == {name.upper() for name in CAPABILITY.split()}
 
 
-@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("extension", EXTENSIONS.split())
 def test_an_extension_is_switched_off(own: Dovecot, extension: str) -> None:
     own.restart(imap=imap_without(extension))
     before, after = announced(own)
-    assert after == {name.upper() for name in CAPABILITIES} - {extension}
+    assert after == {name.upper() for name in CAPABILITY.split()} - {extension}
     assert extension not in before
 
 
