@@ -162,8 +162,9 @@ class ImapSession:
         for attempt in (1, 2):
             offered = self.capabilities
             answer = await credentials.answer(self.mechanisms, self.place.host, self.place.port)
+            apart = answer.mechanism == "XOAUTH2" and self.place.two_line_xoauth2
             self.capabilities = frozenset()  # they may change with the login (RFC 9051 section 6.2.2)
-            status, oauth = await self._authenticate(answer, at_once="SASL-IR" in offered)
+            status, oauth = await self._authenticate(answer, at_once="SASL-IR" in offered and not apart)
             if status.status is types.Status.OK:
                 self._login = _Login(answer.version, answer.valid_until, self.clock.now())
                 if not self.capabilities:

@@ -59,6 +59,7 @@ class Place:
     connect_timeout: float
     protocol_timeout: float
     via: ProxySettings | None = None  # the proxy that leads there
+    two_line_xoauth2: bool | None = None  # the token follows in a line of its own; None: as the server wants it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +202,7 @@ class Providers:
             ca_file=client.tls_ca_file,
             connect_timeout=client.connect_timeout,
             protocol_timeout=client.protocol_timeout,
+            two_line_xoauth2=client.two_line_xoauth2,
         )
 
     def authority_of_mailbox(self, mailbox: str) -> str | None:

@@ -10,7 +10,8 @@ from postroom.settings.context import GOOGLE, MICROSOFT, Context, Rule
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.reading import Draft
 from postroom.settings.sections import MICROSOFT as MICROSOFT_URL
-from postroom.settings.sections import OAUTH_MECHANISMS, GrantType
+from postroom.settings.sections import GrantType
+from postroom.settings.values import OAUTH_MECHANISMS
 
 _WITHOUT_CLIENT = (GrantType.SERVICE_ACCOUNT, GrantType.EXTERNAL)  # whoever answers knows the application
 
