@@ -17,6 +17,7 @@
     │   │   └── SessionEnded       … because its token's hour is over: expected
     │   └── TimedOut           the peer was silent for too long
     ├── Throttled              the peer asks for less; ``retry_after`` seconds
+    │   └── AllowanceUsed      the octets that a provider allows a day are used up
     ├── AuthError
     │   ├── ConsentFailed      a person's consent did not come about
     │   ├── TokenRefused       the authority gives no token
@@ -26,6 +27,7 @@
     │   └── NoMechanism        the server offers no mechanism that we may use
     ├── Reply                  the peer answered, and the answer is no
     │   ├── ImapStatus
+    │   ├── Pop3Error
     │   └── HttpStatus
     └── StoreError
         ├── StoreFull          the disk is full
@@ -205,9 +207,17 @@ class Throttled(PostroomError):
     Postroom waits for as long as the server asks, then goes on by itself.
     """
 
-    def __init__(self, detail: str = "", *, retry_after: float | None = None, remedy: str = "") -> None:
+    def __init__(self, detail: str = "", *, retry_after: float | None = None, limit: int | None = None, remedy: str = "") -> None:
         super().__init__(detail, remedy=remedy)
         self.retry_after = retry_after  # seconds, when the server named a time
+        self.limit = limit  # connections at once, when the server named how many it allows
+
+
+class AllowanceUsed(Throttled):
+    """A provider allows so many octets a day, and they are used up for now.
+
+    Postroom goes on by itself, new mail first; over the day it reads as much as the provider allows, and never more.
+    """
 
 
 class AuthError(PostroomError):
@@ -301,6 +311,18 @@ class ImapStatus(Reply):
         super().__init__(detail, remedy=remedy)
         self.status = status  # NO, BAD or BYE
         self.code = code  # response code without its arguments, upper case
+        self.text = text  # the server's own words
+
+
+class Pop3Error(Reply):
+    """The POP3 server refused a command.
+
+    The server's words follow; RFC 2449 section 8 explains the code in brackets.
+    """
+
+    def __init__(self, detail: str, *, code: str = "", text: str = "", remedy: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
+        self.code = code  # response code, upper case
         self.text = text  # the server's own words
 
 

@@ -86,6 +86,9 @@ class Kit:
     trace: Callable[[str], Trace]  # for a section with enable-debug
 
 
+Open = Callable[[Place, Credentials, Kit, Trace | None], AbstractAsyncContextManager[Reader]]
+
+
 def place_of(mailbox: Mailbox, providers: Providers) -> Place:
     """Where a mailbox is, and through whom it is reached. Raises ``ConfigError``."""
     place = providers.place_of(mailbox.client, mailbox.authorities)
@@ -95,12 +98,14 @@ def place_of(mailbox: Mailbox, providers: Providers) -> Place:
 def open_reader(mailbox: Mailbox, kit: Kit) -> AbstractAsyncContextManager[Reader]:
     """A reader, logged in within the block. Raises ``ConfigError``, ``AuthError``, the network's errors."""
     from postroom.drivers.imap import open_imap
+    from postroom.drivers.pop3 import open_pop3
 
     client = mailbox.client
     place = place_of(mailbox, kit.providers)
     credentials = credentials_of(mailbox, kit)
     trace = kit.trace(client.section) if client.enable_debug else None
-    return {MailboxType.IMAP: open_imap}[client.type](place, credentials, kit, trace)
+    openers: Mapping[MailboxType, Open] = {MailboxType.IMAP: open_imap, MailboxType.POP3: open_pop3}
+    return openers[client.type](place, credentials, kit, trace)
 
 
 class Probe(Protocol):
@@ -117,7 +122,8 @@ def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) ->
     client = mailbox.client
     place = place_of(mailbox, kit.providers)
     trace = kit.trace(client.section) if client.enable_debug else None
-    return {MailboxType.IMAP: ImapProbe}[client.type](place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
+    probes: Mapping[MailboxType, Callable[..., Probe]] = {MailboxType.IMAP: ImapProbe}
+    return probes[client.type](place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
 
 
 def credentials_of(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Credentials:

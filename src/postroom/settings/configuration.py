@@ -17,6 +17,7 @@ from postroom.settings.faults import Fault, Severity
 from postroom.settings.ini import Ini, IniSection, read_ini
 from postroom.settings.network import ProxySettings
 from postroom.settings.option import Surroundings, options_of
+from postroom.settings.pop_client import PopClient
 from postroom.settings.properties import Values
 from postroom.settings.reading import (
     Draft,
@@ -40,7 +41,6 @@ from postroom.settings.sections import (
     WEB,
     AuthoritySection,
     LogSettings,
-    PopClient,
     SecretSection,
     SectionKind,
     ServerSettings,

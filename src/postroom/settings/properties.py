@@ -19,6 +19,7 @@ from postroom.settings import network, values
 from postroom.settings.ini import Entry
 from postroom.settings.network import ProxySettings, ProxyType
 from postroom.settings.option import Effect, Option, Surroundings, option, options_of
+from postroom.settings.words import Security
 
 _TYPES = ("imap", "pop3")
 _OURS = "What it does here."
@@ -295,8 +296,6 @@ def _stand_in(found: Values, own: str, name: str, target: str) -> Iterator[Compl
 
 def _security(found: Values, own: str) -> Iterator[Complaint]:
     """JavaMail's three switches (ssl.enable, starttls.enable, starttls.required) as one choice."""
-    from postroom.settings.sections import Security  # which declares that it has these properties
-
     names = ("mail_ssl_enable", "mail_starttls_required", "mail_starttls_enable")
     at_once, required, enabled = map(found.sound.get, names)
     for other, opposite in (("mail_ssl_enable", at_once is True), ("mail_starttls_enable", enabled is False)):

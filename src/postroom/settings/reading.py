@@ -12,6 +12,7 @@ from postroom.settings import properties
 from postroom.settings.faults import MASK, Fault, Severity, shown, sounds_secret
 from postroom.settings.ini import Entry, IniSection
 from postroom.settings.option import Option, Surroundings, options_of
+from postroom.settings.pop_client import PopClient
 from postroom.settings.properties import Values, names_of
 from postroom.settings.sections import (
     DEFAULTS,
@@ -19,11 +20,10 @@ from postroom.settings.sections import (
     POP_CLIENT,
     SECTIONS,
     SECTIONS_WITHOUT_EFFECT,
-    MailboxType,
-    PopClient,
     SectionKind,
 )
 from postroom.settings.values import OAUTH_MECHANISMS
+from postroom.settings.words import MailboxType
 
 _PLACEHOLDERS: Mapping[str, object] = {"type": MailboxType.IMAP, "mailbox": ""}  # of a draft, for what it must have
 
