@@ -26,6 +26,7 @@ from postroom.wire.imap import commands, types
 from postroom.wire.imap.fragments import Fragments
 from postroom.wire.imap.numbers import Numbers
 from postroom.wire.imap.quirks import Quirk
+from postroom.wire.masking import Masks
 from postroom.wire.sasl import Exchange, OAuthError
 
 __all__ = ["ImapSession", "Selected", "identifier", "uid_of"]
@@ -118,6 +119,7 @@ class ImapSession(Conversation):
     # --- login
 
     async def _log_in(self, credentials: Credentials) -> None:
+        self.masks = Masks(credentials.user)
         for attempt in (1, 2):
             offered = self.capabilities
             answer = await credentials.answer(self.mechanisms, self.place.host, self.place.port)
@@ -143,6 +145,7 @@ class ImapSession(Conversation):
         """AUTHENTICATE (RFC 9051 section 6.2.2); ``at_once``: the initial response goes with the command (RFC 4959)."""
         exchange = answer.exchange
         pending = next(exchange)
+        self.masks.hide(pending or b"")
         at_once = at_once and pending is not None
         line = commands.authenticate(answer.mechanism, pending if at_once else None)
         tag = await self.send(line, shown=f"AUTHENTICATE {answer.mechanism} ***".encode())
@@ -161,6 +164,7 @@ class ImapSession(Conversation):
                     reply = exchange.send(_decoded(response.text)) or b""
                 except StopIteration:
                     raise RemoteProtocolError("the server goes on asking after the last answer") from None
+            self.masks.hide(reply)
             await self.write(commands.response(reply), shown=b"***")
 
     # --- folders

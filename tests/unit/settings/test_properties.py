@@ -232,3 +232,22 @@ def test_without_a_property_nothing_is_touched() -> None:
 def test_the_reference_tells_of_them(name: str) -> None:
     (entry,) = find_entries(name)
     assert (entry.section, entry.effect) == ("pop-client", "At the next POP cycle")
+
+
+@pytest.mark.parametrize(("line", "field", "value"), [
+    ("mail.pop3.disabletop = true", "disable_top", True),
+    ("mail.pop3s.disablecapa = true", "disable_capa", True),
+    ("mail.pop3.auth.xoauth2.two.line.authentication.format = true", "two_line_xoauth2", True),
+    ("mail.pop3.timeout = 1500", "protocol_timeout", 1.5),
+    ("mail.pop3s.starttls.required = true", "security", Security.START_TLS),
+])  # fmt: skip
+def test_the_properties_of_pop3(line: str, field: str, value: object) -> None:
+    assert getattr(client("type = POP3", line, without="type"), field) == value
+    assert getattr(client("type = POP3", shared=line, without="type"), field) == value
+    (fault,) = read(line).faults
+    assert fault.problem == "accepted, without effect"
+
+
+def test_what_is_imaps_alone_does_nothing_over_pop3() -> None:
+    (fault,) = read("type = POP3", "mail.imap.compress.enable = true", without="type").faults
+    assert (fault.severity, fault.problem) == (Severity.WARNING, "accepted, without effect")
