@@ -71,6 +71,13 @@ def nearest_names(name: str) -> tuple[str, ...]:
     return tuple(difflib.get_close_matches(name.strip().lower(), list(names), 3, 0.5))
 
 
+def named_like(beginning: str) -> tuple[str, ...]:
+    """Names that begin so, in any case. A ``<type>`` in them is imap or pop3."""
+    types = ("imap", "pop3")
+    names = (entry.name.replace("<type>", word) for entry in reference() for word in types)
+    return tuple(dict.fromkeys(name for name in names if name.lower().startswith(beginning.lower())))
+
+
 def options_markdown() -> str:
     """The whole reference as one page of Markdown, ending in a line feed."""
     parts = [_INTRODUCTION]
