@@ -10,7 +10,9 @@
     │       └── LimitExceeded          more than we let a peer make us hold
     ├── NetworkError
     │   ├── ConnectError       no conversation came about
-    │   │   └── TlsError           … because TLS could not be trusted
+    │   │   ├── TlsError           … because TLS could not be trusted
+    │   │   └── ProxyError         … because the proxy opens no way
+    │   │       └── ProxyRefused       … and does not accept who asks
     │   ├── Lost               a conversation ended in the middle
     │   │   └── SessionEnded       … because its token's hour is over: expected
     │   └── TimedOut           the peer was silent for too long
@@ -24,6 +26,7 @@
     │   └── NoMechanism        the server offers no mechanism that we may use
     ├── Reply                  the peer answered, and the answer is no
     │   ├── ImapStatus
+    │   ├── Pop3Error
     │   └── HttpStatus
     └── StoreError
         ├── StoreFull          the disk is full
@@ -160,6 +163,22 @@ class TlsError(ConnectError):
     """
 
 
+class ProxyError(ConnectError):
+    """The proxy opens no way to the server.
+
+    Check the section ``proxy`` and the proxy itself. It is tried again by itself, less and less often.
+    """
+
+
+class ProxyRefused(ProxyError):
+    """The proxy does not accept who asks.
+
+    Check ``user`` and ``password`` in the section ``proxy``. It is tried again when the settings change, and rarely by itself.
+    """
+
+    fate = Fate.REAUTHORIZE
+
+
 class Lost(NetworkError):
     """The connection was lost in the middle of the conversation.
 
@@ -284,6 +303,18 @@ class ImapStatus(Reply):
         super().__init__(detail, remedy=remedy)
         self.status = status  # NO, BAD or BYE
         self.code = code  # response code without its arguments, upper case
+        self.text = text  # the server's own words
+
+
+class Pop3Error(Reply):
+    """The POP3 server refused a command.
+
+    The server's words follow; RFC 2449 section 8 explains the code in brackets.
+    """
+
+    def __init__(self, detail: str, *, code: str = "", text: str = "", remedy: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
+        self.code = code  # response code, upper case
         self.text = text  # the server's own words
 
 

@@ -23,6 +23,7 @@ class Disposition(enum.Enum):
     SEEN = "seen"
     DELETE = "delete"
     MOVE = "move"
+    RETRIEVED = "retrieved"  # kept, where the provider hides what was retrieved: the hiding is to be committed
 
 
 # --- what a Reader says ---------------------------------------------------------------------------------------------
@@ -47,6 +48,7 @@ class Changes:
     reset: str = ""  # why identities are not comparable with what we had; empty when they are
     complete: bool = False  # what is not named here is gone
     total: int | None = None  # messages in the folder, for progress
+    hides: bool = False  # what is retrieved is shown no more after commit, and more may be shown then
     began: str = ""  # the state before anything was listed, when there was none: kept before anything is captured
 
 

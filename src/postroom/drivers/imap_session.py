@@ -69,7 +69,7 @@ class ImapSession(Conversation):
         fragments = Fragments()
         tls = place.security is Security.SSL_TLS
         stream = await dialer.connect(
-            place.host, place.port, fragments, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout
+            place.host, place.port, fragments, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout, via=place.via
         )
         return cls(stream, fragments, place, clock, trace)
 

@@ -17,9 +17,12 @@ from urllib.parse import quote, urlsplit
 
 from postroom.errors import ConfigError
 from postroom.secret import Secret
-from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, Security
+from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, ProxySettings, Security
 
-_PORTS = {Security.SSL_TLS: 993, Security.START_TLS: 143, Security.NONE: 143}  # RFC 8314 section 7.1, RFC 9051
+_PORTS = {  # with TLS from the beginning (RFC 8314 section 7.1), and without
+    MailboxType.IMAP: (993, 143),
+    MailboxType.POP3: (995, 110),
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class Authority:
 
 
 @dataclass(frozen=True)
+class Manners:
+    """How a POP3 server wants to be talked to, where its provider or the configuration knows."""
+
+    two_lines: bool | None = None  # XOAUTH2's response on a line of its own; None: as RFC 5034 has it
+    capabilities: bool = True  # whether CAPA is asked
+    top: bool = True  # whether TOP is asked
+    hides_retrieved: bool = False  # what was retrieved is not shown again after QUIT
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a mailbox is, and how it is reached."""
 
@@ -58,6 +71,8 @@ class Place:
     ca_file: Path | None
     connect_timeout: float
     protocol_timeout: float
+    manners: Manners = Manners()
+    via: ProxySettings | None = None  # the proxy that leads there
     compress: bool = False  # COMPRESS=DEFLATE (RFC 4978) where the server has it
 
 
@@ -66,8 +81,17 @@ class Cloud:
     """One of a provider's separate worlds: accounts, authority and mail servers of their own."""
 
     imap: str
+    pop3: str = ""  # empty where the provider has none
     hosts: tuple[str, ...] = ()  # of the authority, as they stand in tenant-authority
     scopes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type of mailbox, then by grant
+
+    def server(self, mailbox_type: MailboxType) -> str | None:
+        """The host that speaks a type's protocol."""
+        return {MailboxType.IMAP: self.imap, MailboxType.POP3: self.pop3}[mailbox_type] or None
+
+    def has(self, server: str | None) -> bool:
+        """Whether a host is one of its mail servers."""
+        return bool(server) and server in (self.imap, self.pop3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +118,8 @@ class Provider:
     refresh_token_testing_days: int = 0  # … and so long after the consent, for an application in testing
     audiences: tuple[str, ...] = ()  # whom a token for mail is for, where it can be read
     rights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type: what a token must allow
+    pop3_two_lines: bool | None = None  # how POP3 wants XOAUTH2's response: on a line of its own, or not; None: not known
+    pop3_hides_retrieved: bool = False  # POP3 shows no more what was retrieved once QUIT was said
     password_in_groups: str = ""  # how a generated password is printed; its blanks do not belong to it
 
     @property
@@ -179,14 +205,14 @@ class Providers:
         provider = self.provider_of(client, named)
         if provider is None:
             return None
-        return provider.cloud(client.tenant_authority if client.uses_oauth else "").imap
+        return provider.cloud(client.tenant_authority if client.uses_oauth else "").server(client.type)
 
     def provider_of(self, client: PopClient, named: Collection[str]) -> Provider | None:
         """The provider of a client's mailbox: by its authority with OAuth, else by its server or the address in ``mailbox``."""
         name = self.authority_name(client.tenant_authority, named) if client.uses_oauth else None
         if name is not None and name in self._known:
             return self._known[name]
-        at = (p for p in self._known.values() if any(client.server == cloud.imap for cloud in p.clouds))
+        at = (p for p in self._known.values() if any(cloud.has(client.server) for cloud in p.clouds))
         return next(at, None) or self.provider_of_mailbox(client.mailbox)
 
     def place_of(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Place:
@@ -196,11 +222,22 @@ class Providers:
             raise ConfigError(f"[{client.section}] server is not written, and the provider is unknown", option="server")
         return Place(
             host=host,
-            port=client.port or _PORTS[client.security],
+            port=client.port or _PORTS[client.type][client.security is not Security.SSL_TLS],
             security=client.security,
             ca_file=client.tls_ca_file,
             connect_timeout=client.connect_timeout,
             protocol_timeout=client.protocol_timeout,
+            manners=self._manners(client, authorities),
+        )
+
+    def _manners(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Manners:
+        provider = self.provider_of(client, authorities)
+        two_lines, hides = (provider.pop3_two_lines, provider.pop3_hides_retrieved) if provider is not None else (None, False)
+        return Manners(
+            two_lines=two_lines if client.two_line_xoauth2 is None else client.two_line_xoauth2,
+            capabilities=not client.disable_capa,
+            top=not client.disable_top,
+            hides_retrieved=hides and not client.mailbox.lower().startswith("recent:"),
         )
 
     def authority_of_mailbox(self, mailbox: str) -> str | None:
@@ -221,7 +258,7 @@ class Providers:
 
     def provider_of_server(self, host: str) -> Provider | None:
         """The provider whose mail server this is."""
-        return next((known for known in self._known.values() if known.imap == host.lower()), None)
+        return next((known for known in self._known.values() if known.clouds[0].has(host.lower())), None)
 
     def basic_password(self, client: PopClient) -> Secret:
         """The password as the server wants it: without the blanks with which its provider prints it; else untouched."""
@@ -230,7 +267,7 @@ class Providers:
         password = client.password.reveal()
         server = self.server_of(client, ())
         for provider in self._known.values():
-            at_home = any(server == cloud.imap for cloud in provider.clouds)
+            at_home = any(cloud.has(server) for cloud in provider.clouds)
             if at_home and provider.password_in_groups and re.fullmatch(provider.password_in_groups, password.strip()):
                 return Secret("".join(password.split()))
         return client.password
@@ -249,7 +286,7 @@ class Providers:
 
 
 def _provider(name: str, facts: dict[str, Any]) -> Provider:
-    public = {key: facts.pop(key) for key in ("imap", "hosts", "scopes") if key in facts}
+    public = {key: facts.pop(key) for key in ("imap", "pop3", "hosts", "scopes") if key in facts}
     clouds = tuple(_cloud(cloud) for cloud in [public, *facts.pop("clouds", [])])
     lists = {key: tuple(facts.pop(key, ())) for key in ("domains", "mx", "personal_mx", "audiences")}
     return Provider(name=name, clouds=clouds, **{**facts, **lists})

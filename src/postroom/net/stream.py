@@ -18,6 +18,8 @@ from typing import Protocol, cast
 
 from postroom.errors import ConnectError, Lost, NetworkError, TimedOut, TlsError
 from postroom.net.deflate import Deflater, Inflating
+from postroom.net.proxied import open_through
+from postroom.settings import ProxySettings
 
 
 class Receiver(Protocol):
@@ -37,17 +39,36 @@ class Dialer:
 
     _contexts: dict[tuple[Path | None, int], ssl.SSLContext] = field(default_factory=dict)
 
-    async def connect(self, host: str, port: int, receiver: Receiver, *, tls: bool, ca_file: Path | None, timeout: float) -> Stream:
-        """Connect, with TLS at once where asked for. Raises ``ConnectError``, ``TlsError``, ``TimedOut``."""
+    async def connect(
+        self,
+        host: str,
+        port: int,
+        receiver: Receiver,
+        *,
+        tls: bool,
+        ca_file: Path | None,
+        timeout: float,
+        via: ProxySettings | None = None,
+    ) -> Stream:
+        """Connect, through a proxy where one is named, with TLS at once where asked for.
+
+        Raises ``ConnectError``, ``TlsError``, ``ProxyError``, ``TimedOut``.
+        """
         context = self.context(ca_file) if tls else None
         loop = asyncio.get_running_loop()
-        stream = Stream(receiver, f"{host}:{port}", host)
+        place = placed(host, port, via)
+        stream = Stream(receiver, place, host)
+        name = host if tls else None
         try:
             async with asyncio.timeout(timeout):
-                await loop.create_connection(lambda: stream, host, port, ssl=context, server_hostname=host if tls else None)
+                if via is None:
+                    await loop.create_connection(lambda: stream, host, port, ssl=context, server_hostname=name)
+                else:
+                    sock = await open_through(via, host, port)
+                    await loop.create_connection(lambda: stream, sock=sock, ssl=context, server_hostname=name)
         except (OSError, TimeoutError) as error:
             stream.abort()
-            raise translated(error, f"{host}:{port}", timeout) from error
+            raise translated(error, place, timeout) from error
         return stream
 
     async def resolve(self, host: str, port: int, timeout: float) -> list[str]:
@@ -60,13 +81,16 @@ class Dialer:
             raise translated(error, host, timeout) from error
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
-    async def reach(self, host: str, port: int, timeout: float) -> None:
-        """Connect and let go again, for a person who asks. Raises ``ConnectError``, ``TimedOut``."""
+    async def reach(self, host: str, port: int, timeout: float, via: ProxySettings | None = None) -> None:
+        """Connect and let go again, for a person who asks. Raises ``ConnectError``, ``ProxyError``, ``TimedOut``."""
         try:
             async with asyncio.timeout(timeout):
+                if via is not None:
+                    (await open_through(via, host, port)).close()
+                    return
                 _, writer = await asyncio.open_connection(host, port)
         except (OSError, TimeoutError) as error:
-            raise translated(error, f"{host}:{port}", timeout) from error
+            raise translated(error, placed(host, port, via), timeout) from error
         writer.close()
 
     def context(self, ca_file: Path | None) -> ssl.SSLContext:
@@ -83,6 +107,11 @@ class Dialer:
         except (OSError, ssl.SSLError) as error:
             raise TlsError(f"tls-ca-file {ca_file}: {error}", remedy="Name a file with certificates in PEM form.") from error
         return context
+
+
+def placed(host: str, port: int, via: ProxySettings | None) -> str:
+    """How errors name a server, and the proxy that leads there."""
+    return f"{host}:{port}" if via is None else f"{host}:{port} (through the {via.place})"
 
 
 def translated(error: BaseException, place: str, timeout: float = 0) -> NetworkError:

@@ -1,37 +1,34 @@
 """Every section and option of the product, declared once, and the way from a file's text to sound records.
 
-Reading order: ``sections`` (all that can be written), ``option`` (what a declaration is), ``values`` (how values are
-written), then ``ini``, ``reading``, ``checks`` and ``configuration`` (from text to records), ``reference`` (what is
-printed).
+Reading order: ``sections``, ``pop_client`` and ``mailbox`` (all that can be written), ``option`` (what a declaration
+is), ``values`` (how values are written), then ``ini``, ``reading``, ``checks`` and ``configuration`` (from text to
+records), ``reference`` (what is printed).
 The rule: nothing here knows a provider, opens a connection or reads a file that no value names.
 """
 
 from postroom.settings.configuration import Configuration, parse_configuration, unusable
 from postroom.settings.faults import Fault, Severity
+from postroom.settings.network import Hosts, ProxySettings, ProxyType
 from postroom.settings.option import Effect
-from postroom.settings.sections import (
-    AuthoritySection,
-    GrantType,
-    LogSettings,
-    MailboxType,
-    PopClient,
-    PublishingStatus,
-    SecretSection,
-    Security,
-    ServerSettings,
-    WebSettings,
-)
+from postroom.settings.pop_client import PopClient
+from postroom.settings.sections import AuthoritySection, LogSettings, SecretSection, ServerSettings, WebSettings
 from postroom.settings.values import ServiceAccountKey
+from postroom.settings.words import BigMessages, FirstRead, GrantType, MailboxType, PublishingStatus, Security
 
 __all__ = [
     "AuthoritySection",
+    "BigMessages",
     "Configuration",
     "Effect",
     "Fault",
+    "FirstRead",
     "GrantType",
+    "Hosts",
     "LogSettings",
     "MailboxType",
     "PopClient",
+    "ProxySettings",
+    "ProxyType",
     "PublishingStatus",
     "SecretSection",
     "Security",

@@ -13,9 +13,10 @@ from postroom.model import Disposition
 from postroom.settings.checks_oauth import OAUTH_RULES
 from postroom.settings.context import GOOGLE, Context, Rule
 from postroom.settings.faults import Fault, Severity
+from postroom.settings.pop_client import PopClient
 from postroom.settings.reading import Draft
-from postroom.settings.sections import GrantType, PopClient, Security
 from postroom.settings.values import SECRET_FORMS, is_loopback
+from postroom.settings.words import GrantType, MailboxType, Security
 
 
 def check(draft: Draft, context: Context) -> Iterator[Fault]:
@@ -70,21 +71,32 @@ def _server(draft: Draft, context: Context) -> Iterator[Fault]:
 
 def _move_target(draft: Draft, context: Context) -> Iterator[Fault]:
     target = draft.client.processed_folder_path
-    if draft.client.after_capture is not Disposition.MOVE or "processed_folder_path" in draft.wrong:
+    if draft.client.after_capture is not Disposition.MOVE or {"processed_folder_path", "after_capture"} & draft.wrong:
         return
-    if target is None:
+    if target is not None:
+        yield from _not_read(draft, context, "processed_folder_path", target)
+    elif draft.client.type is not MailboxType.POP3:
         yield draft.fault(
             "processed_folder_path",
             "after-capture = move needs a folder to move to, and none is written",
             valid="a folder that is not read itself",
         )
-        return
+
+
+def _failed_items(draft: Draft, context: Context) -> Iterator[Fault]:
+    target = draft.client.failed_items_folder_path
+    if target is not None:
+        yield from _not_read(draft, context, "failed_items_folder_path", target)
+
+
+def _not_read(draft: Draft, context: Context, name: str, target: str) -> Iterator[Fault]:
+    """A folder that messages are moved to must not be one that is read."""
     mine = context.identity(draft)
     for other in context.drafts:
         same = other is draft or (mine is not None and context.identity(other) == mine and other.client.enable_client)
         if same and "folder_path" not in other.wrong and target in other.client.folder_path:
             yield draft.fault(
-                "processed_folder_path",
+                name,
                 f"[{other.client.section}] reads this folder, so what is moved there would be read again",
                 valid="a folder that is not read itself",
             )
@@ -134,4 +146,23 @@ def _forgotten_mechanism(draft: Draft, context: Context) -> Iterator[Fault]:
         )
 
 
-_RULES: tuple[Rule, ...] = (_password, _server, _move_target, _read_twice, _in_clear, _forgotten_mechanism)
+def _pop3(draft: Draft, _: Context) -> Iterator[Fault]:
+    """A maildrop (RFC 1939) has no folders and no flags."""
+    client = draft.client
+    if client.type is not MailboxType.POP3 or "type" in draft.wrong:
+        return
+    if client.folder_path != ("INBOX",) and "folder_path" not in draft.wrong:
+        yield draft.fault(
+            "folder_path",
+            "POP3 reads the mailbox's one maildrop and no folders",
+            valid="INBOX, or the line left out",
+            remedy="Use type = IMAP where other folders are to be read.",
+        )
+    if client.after_capture in (Disposition.SEEN, Disposition.MOVE) and "after_capture" not in draft.wrong:
+        yield draft.fault("after_capture", "POP3 can neither mark nor move a message", valid="keep, delete")
+    for name in ("processed_folder_path", "failed_items_folder_path"):
+        if not draft.lacks(name):
+            yield draft.fault(name, "without effect: POP3 has no folders", severity=Severity.WARNING)
+
+
+_RULES: tuple[Rule, ...] = (_password, _server, _move_target, _failed_items, _read_twice, _in_clear, _pop3, _forgotten_mechanism)

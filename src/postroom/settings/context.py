@@ -8,8 +8,8 @@ from typing import Protocol
 
 from postroom.settings.faults import Fault
 from postroom.settings.ini import IniSection
+from postroom.settings.pop_client import PopClient
 from postroom.settings.reading import Draft
-from postroom.settings.sections import PopClient
 
 GOOGLE, MICROSOFT = "google", "microsoft"  # authorities with rules of their own in the options' specification
 

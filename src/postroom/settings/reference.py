@@ -20,7 +20,7 @@ from postroom.settings.sections import (
 _INTRODUCTION = """\
 # Options
 
-<!-- Generated from the declarations in src/postroom/settings/sections.py by `make docs`. -->
+<!-- Generated from the declarations in src/postroom/settings by `make docs`. -->
 
 The configuration is a text file in UTF-8 with one section for each client. Names of sections and options are read in
 any case. A line that begins with `#` or `;` is a comment. A value goes to the end of its line and is taken as it is,

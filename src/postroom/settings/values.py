@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from postroom.secret import Secret
 from postroom.settings.option import Surroundings
+from postroom.settings.words import FirstRead
 
 TIME_SPAN = "a time span: hh:mm:ss, or a number with s, m or h (00:01:00, 90s, 5m, 2h)"
 SIZE = "a size in octets, with k, m or g if you like (65536, 64k, 50m, 1g)"
@@ -38,6 +39,8 @@ _KEY_PLACES = {  # and what stands behind the colon
     "credential": re.compile(r"(?!\.{1,2}$)[^/\0]{1,255}"),  # a file's name: systemd.exec(5), CREDENTIALS
     "keyring": re.compile(r"[^\0]+/[^/\0]+"),
 }
+_ADDRESS = re.compile(r"[^\s@,;:<>()\[\]\\\"]+@[^\s@,;:<>()\[\]\\\"]+")
+_HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _LARGEST_SECRET = 65536
 
 Word = TypeVar("Word", bound=enum.Enum)
@@ -118,12 +121,24 @@ def size(value: str, _: Surroundings) -> int:
     return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
 
 
-def one_of(choices: type[Word], complaint: str = "") -> Callable[[str, Surroundings], Word]:
-    """A member of the enumeration by its value, in any case."""
+def size_of(minimum: int) -> Callable[[str, Surroundings], int]:
+    """A size of at least so many octets."""
+
+    def parse(value: str, surroundings: Surroundings) -> int:
+        octets = size(value, surroundings)
+        if octets < minimum:
+            raise ValueError(f"is less than {minimum}")
+        return octets
+
+    return parse
+
+
+def one_of(choices: type[Word], complaint: str = "", without: Sequence[Word] = ()) -> Callable[[str, Surroundings], Word]:
+    """A member of the enumeration by its value, in any case; some may be none that is written."""
 
     def parse(value: str, _: Surroundings) -> Word:
         for member in choices:
-            if str(member.value).lower() == value.lower():
+            if str(member.value).lower() == value.lower() and member not in without:
                 return member
         raise ValueError(complaint or "is none of the valid values")
 
@@ -350,6 +365,27 @@ def date(value: str, _: Surroundings) -> datetime.date:
         return datetime.date.fromisoformat(value)
     except ValueError:
         raise ValueError("is not a day") from None
+
+
+def first_read(value: str, surroundings: Surroundings) -> FirstRead | datetime.date:
+    """``all``, ``new`` or a day."""
+    if value.lower() in {choice.value for choice in FirstRead}:
+        return FirstRead(value.lower())
+    return date(value, surroundings)
+
+
+def mail_address(value: str, _: Surroundings) -> str:
+    """One address (addr-spec of RFC 5322 section 3.4.1, in the form that mail systems use)."""
+    if not _ADDRESS.fullmatch(value):
+        raise ValueError("is not an e-mail address")
+    return value
+
+
+def header_name(value: str, _: Surroundings) -> str:
+    """A header's name: printable ASCII without the colon (RFC 5322 section 2.2)."""
+    if not _HEADER_NAME.fullmatch(value):
+        raise ValueError("is not the name of a header")
+    return value
 
 
 def _variable(name: str, surroundings: Surroundings) -> str:

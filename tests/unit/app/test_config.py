@@ -158,7 +158,7 @@ def test_a_faulty_section_goes_on_as_it_ran_and_the_others_take_theirs(tmp_path:
 
 
 def test_a_section_that_never_was_sound_stays_down(tmp_path: Path) -> None:
-    file = File(tmp_path, A + B.replace("IMAP", "POP3"))
+    file = File(tmp_path, A + B.replace("IMAP", "EWS"))
     assert file.live.client("pop-client-b") is None
     assert file.live.reload().kept == ()
     file.write(A + B)

@@ -17,7 +17,8 @@ from postroom.net.discovery import Found, FoundServer
 from postroom.secret import Secret
 from postroom.settings import MailboxType, Security
 from postroom.settings.ini import Entry, Ini, IniSection, read_ini
-from postroom.settings.sections import DEFAULTS, MICROSOFT
+from postroom.settings.pop_client import MICROSOFT
+from postroom.settings.sections import DEFAULTS
 
 GRANTS = ("refresh_token", "client_credentials", "service_account")
 """What is written as grant-type. The password grant is not among them: it fails for most accounts, so nobody is led to it."""
