@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from postroom.clock import Clock
+from postroom.drivers.idles import Idles
 from postroom.drivers.provider import Authority, Place, Providers
 from postroom.errors import ConfigError, PostroomError
 from postroom.model import Absent, Changes, Fetched, Listed, Unfetched, Unsettled
@@ -87,6 +88,7 @@ class Kit:
     tokens: Tokens
     providers: Providers
     trace: Callable[[str], Trace]  # for a section with enable-debug
+    idles: Idles = field(default_factory=Idles)
 
 
 Open = Callable[[Place, Credentials, Kit, Trace | None], AbstractAsyncContextManager[Reader]]
