@@ -62,6 +62,8 @@ class Selected:
     modseq: int | None = None
     touched: bool = True  # something may have changed since it was last listed
     opened: bool = False  # SELECT was answered
+    lasting: bool = True  # UIDs outlast this SELECT
+    begun: bool = False  # listed from nothing since this SELECT
 
 
 @dataclass
@@ -325,6 +327,8 @@ class ImapSession:
         number = int(response.arguments) if response.arguments.isdigit() else None
         if response.code == "UIDVALIDITY" and number is not None:
             self.selected.validity = number
+        elif response.code == "UIDNOTSTICKY":
+            self.selected.lasting = False
         elif response.code == "UIDNEXT":
             self.selected.next = number
         elif response.code == "HIGHESTMODSEQ":
@@ -348,8 +352,9 @@ class ImapSession:
                 raise
             raise await self._explained(self._credentials, error, f"{self.place.host}: {error.detail}", error.detail) from None
         self.selected.opened = True
-        if not self.selected.validity:
-            raise RemoteProtocolError(f"{folder}: the server names no UIDVALIDITY")
+        if not self.selected.validity or not self.selected.lasting:
+            # None, or 0 against RFC 9051 section 2.3.1.1, or UIDNOTSTICKY (RFC 4315 section 3): UIDs hold until the next SELECT
+            self.selected.lasting, self.selected.validity = False, 0
         return self.selected
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """One cycle of one folder, in four steps that may stop anywhere and be repeated with the same outcome.
 
-1. list: what arrived since the state; after a reset a new epoch begins and all is listed.
+1. list: what arrived since the state; after a reset a new epoch begins, all is listed, and what is plainly known is met again.
 2. capture: octets are appended while they arrive, and kept in batches, one transaction each.
 3. settle: what is kept is marked, moved or deleted at the server, this cycle's and what is left of older ones.
 4. remember: the state moves, for all that was listed is now received, in trouble or gone.
@@ -15,10 +15,12 @@ from typing import Protocol
 
 from postroom import events
 from postroom.clock import Clock
-from postroom.drivers import Reader
+from postroom.drivers import First, Reader
+from postroom.engine.first import first_of, words_of
 from postroom.engine.retry import trouble_again
 from postroom.errors import LocalProtocolError
 from postroom.events import Observer
+from postroom.mime.examine import examine
 from postroom.model import (
     Absent,
     Captured,
@@ -27,6 +29,8 @@ from postroom.model import (
     Lease,
     Listed,
     Outcome,
+    Position,
+    Preview,
     Reference,
     Trouble,
     TroubleKind,
@@ -60,7 +64,8 @@ class Tally:
 class Progress(Protocol):
     """Is told how far a cycle is, for people who look."""
 
-    def __call__(self, client: str, folder: str, captured: int, octets: int) -> None: ...
+    def __call__(self, client: str, folder: str, captured: int, octets: int, left: int | None) -> None:
+        """``captured`` messages with ``octets`` came in this cycle; ``left`` are still to be had, where that is known."""
 
 
 @dataclass
@@ -77,6 +82,10 @@ class FolderCycle:
     progress: Progress
     absent: set[tuple[str, str]] = field(default_factory=set)  # folder and identifier, found absent in this conversation
     tally: Tally = field(default_factory=Tally)
+    _position: Position | None = None
+    _began: float = 0.0
+    _met: int = 0  # again without a fetch
+    _left: int | None = None  # messages still to be had, when the listing was done
     _batch: list[Captured] = field(default_factory=list)
     _octets: int = 0
     _troubles: dict[str, Trouble] = field(default_factory=dict)  # due in this cycle, by identifier
@@ -85,7 +94,9 @@ class FolderCycle:
 
     async def run(self) -> Tally:
         """Carry out the four steps. Raises what reader and store raise; what was captured before stays captured."""
+        self._began = self.clock.monotonic()
         changes, wanted = await self._list()
+        self._left = None if changes.left is None else changes.left + len(wanted)
         if wanted:
             await self._capture(wanted)
         await self._settle()
@@ -98,25 +109,69 @@ class FolderCycle:
         """What changed, and what is to be fetched: listed and unknown, and the troubles that are due."""
         limit = min(self.client.maximum_msg_number or CYCLE, CYCLE)
         position = await self.store.position(self.lease)
-        changes = await self.reader.changes(self.folder, position.state, limit)
+        first = first_of(position, self.client)
+        changes = await self.reader.changes(self.folder, position.state, limit, first)
         new, foreign = await self._unknown(changes)
         if foreign and not changes.reset:
             reason = f"{foreign[0].identifier} is another message now: the server was restored from a backup"
             changes = replace(changes, reset=reason)
         if changes.reset:
-            self._event(events.RESET, reason=changes.reset)
-            await self.store.rebirth(self.lease)
-            changes = await self.reader.changes(self.folder, None, limit)
+            position = await self._rebirth(changes)
+            first = first_of(position, self.client)
+            changes = await self.reader.changes(self.folder, None, limit, first)
             if changes.reset:
                 raise LocalProtocolError(f"{self.folder}: a listing from nothing cannot be a reset")
             new, _ = await self._unknown(changes)
         if changes.began:  # so that a reset is noticed also after an end in the very first cycle
-            await self.store.advance(self.lease, changes.began)
-        self.tally.more = changes.more
+            await self._begin(position, changes, first)
+        if position.repairing:
+            new = await self._meet(new)
+        if changes.spared:
+            new = await self._spare(changes, new)
+        self._position = position
+        self.tally.more, self.tally.left = changes.more, changes.left
         return changes, await self._due() + new
 
     async def _unknown(self, changes: Changes) -> tuple[list[Listed], list[Listed]]:
-        return await self.store.unknown(self.lease, changes.created) if changes.created else ([], [])
+        listed = changes.created + changes.spared
+        return await self.store.unknown(self.lease, listed) if listed else ([], [])
+
+    async def _rebirth(self, changes: Changes) -> Position:
+        if changes.lasting:
+            self._event(events.RESET, reason=changes.reset)
+        else:
+            self._event(events.REMARK, remark=changes.reset)
+        await self.store.rebirth(self.lease, changes.reset)
+        return await self.store.position(self.lease)
+
+    async def _begin(self, position: Position, changes: Changes, first: First) -> None:
+        """Say what is about to be read before any of it is, and keep the state from which it is read."""
+        listed = changes.created + changes.spared
+        if position.first is None and listed:
+            seen = Preview(len(changes.created), sum(message.size for message in changes.created))
+            preview = await self.reader.preview(self.folder, first) if changes.more else seen
+            self._event(events.FIRST_READ, first=words_of(first), messages=preview.messages, octets=preview.octets)
+        await self.store.begin(self.lease, changes.began, words_of(first), changes.total or len(listed))
+
+    async def _meet(self, new: list[Listed]) -> list[Listed]:
+        """Leave out what was had before a reset and is plainly met again."""
+        unmet = await self.store.meet(self.lease, new, await self._message_ids(await self.store.nameless(self.lease, new)))
+        self._met = len(new) - len(unmet)
+        self.tally.matched += self._met
+        return unmet
+
+    async def _spare(self, changes: Changes, new: list[Listed]) -> list[Listed]:
+        """Remember what the first read leaves at the server; return the rest."""
+        alone = {message.identifier for message in changes.spared}
+        spared = [message for message in new if message.identifier in alone]
+        # Without a date nothing but the Message-ID would tell after a reset that these were never to be read.
+        message_ids = await self._message_ids([message for message in spared if not message.internal_date])
+        await self.store.spare(self.lease, spared, message_ids)
+        return [message for message in new if message.identifier not in alone]
+
+    async def _message_ids(self, listed: list[Listed]) -> dict[str, str]:
+        headers = await self.reader.headers(self.folder, listed) if listed else {}
+        return {identifier: examine(header).message_id for identifier, header in headers.items()}
 
     async def _due(self) -> list[Listed]:
         now = self.clock.now()
@@ -191,7 +246,9 @@ class FolderCycle:
         tally.octets += octets
         self.observer.count(events.CAPTURED_TOTAL, outcome.messages, client=self.client.section)
         self.observer.count(events.CAPTURED_OCTETS, octets, client=self.client.section)
-        self.progress(self.client.section, self.folder, tally.captured, tally.octets)
+        had = tally.captured + tally.matched - self._met
+        left = None if self._left is None else max(self._left - had, 0)
+        self.progress(self.client.section, self.folder, tally.captured, tally.octets, left)
         return outcome
 
     async def _landed(self, allowed: int) -> None:
@@ -246,9 +303,16 @@ class FolderCycle:
     async def _remember(self, changes: Changes) -> None:
         # A message in trouble may be one of a former epoch: nothing has vanished before it is had.
         whole = not (changes.more or self._waiting or self.tally.troubles)
-        vanished = await self.store.advance(self.lease, changes.new_state, read_whole=whole)
-        if vanished:
-            self._event(events.REBORN, vanished=vanished)
+        repair = await self.store.advance(self.lease, changes.new_state, read_whole=whole)
+        if repair is not None:
+            self._event(
+                events.REBORN,
+                matched=repair.matched,
+                compared=repair.compared,
+                new=repair.fresh,
+                vanished=repair.vanished,
+            )
+        await self._paced(changes)
         committed = tuple(await self.reader.commit())
         await self._settled(committed)
         tally = self.tally
@@ -256,6 +320,18 @@ class FolderCycle:
             self._event(events.READ, captured=tally.captured, matched=tally.matched, octets=tally.octets, left=tally.left)
         else:
             self._event(events.UNCHANGED)
+
+    async def _paced(self, changes: Changes) -> None:
+        """Keep how far the first read is, until the folder was listed whole."""
+        assert self._position is not None
+        first = self._position.first
+        if (first is None and not changes.began) or (first is not None and first.ended_at is not None):
+            return
+        left = 0 if not changes.more else changes.left
+        if left is not None:
+            seconds = max(self.clock.monotonic() - self._began, 0.001)
+            rate = len(changes.created + changes.spared) / seconds
+            await self.store.progress(self.lease, left, rate, ended=not changes.more)
 
     def _event(self, event: events.Event, **fields: object) -> None:
         self.observer.event(event, client=self.client.section, folder=self.folder, **fields)

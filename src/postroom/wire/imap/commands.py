@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 from collections.abc import Iterable, Sequence
 
 from postroom.errors import LocalProtocolError
@@ -10,6 +11,10 @@ from postroom.wire.imap.utf7 import encode
 
 LINE = 8000
 """Longest command that we write, in octets (RFC 9051 section 4 names 8192)."""
+
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""date-month (RFC 9051 section 9)."""
 
 
 def quoted(octets: bytes) -> bytes:
@@ -48,6 +53,16 @@ def response(octets: bytes) -> bytes:
 def uid_fetch(uids: bytes, items: bytes) -> bytes:
     """UID FETCH (RFC 9051 section 6.4.9)."""
     return b"UID FETCH " + uids + b" (" + items + b")"
+
+
+def fetch(numbers: bytes, items: bytes) -> bytes:
+    """FETCH by sequence numbers (RFC 9051 section 6.4.5)."""
+    return b"FETCH " + numbers + b" (" + items + b")"
+
+
+def uid_search_since(day: datetime.date) -> bytes:
+    """UID SEARCH SINCE (RFC 9051 section 6.4.4): by the server's date, whatever its time zone. date-month is English."""
+    return b"UID SEARCH SINCE %d-%s-%04d" % (day.day, MONTHS[day.month - 1].encode(), day.year)
 
 
 def uid_store(uids: bytes, flag: bytes) -> bytes:
