@@ -18,6 +18,7 @@ from postroom.app.config import Live
 from postroom.app.core import Core, opened
 from postroom.app.observing import Log
 from postroom.clock import Clock, SystemClock
+from postroom.engine.budget import Budget
 from postroom.engine.read import Progress
 from postroom.engine.supervise import Result, Supervisor
 from postroom.engine.watch import Surroundings
@@ -95,7 +96,7 @@ async def assembled(
     """All parts joined, nothing started yet."""
     async with opened(live, clock, log, log.trace, environment) as core:
         worker = Worker(core.store, clock, log)
-        around = Surroundings(core.store, core.kit, log, progress, worker.tell)
+        around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log))
         yield Service(core, log, Supervisor(core.mailbox, around, worker))
 
 

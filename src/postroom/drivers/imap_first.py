@@ -45,8 +45,7 @@ async def preview(session: ImapSession, folder: str, first: First) -> Preview:
         numbers = range(1, selected.exists + 1)
         return Preview(len(numbers), await _octets(session, commands.fetch, numbers))
     assert isinstance(first, datetime.date)
-    answers = await session.command(commands.uid_search_since(first))
-    uids = sorted({uid for answer in answers if isinstance(answer, types.Search) for uid in answer.numbers})
+    uids = list(await session.search(commands.since(first)))
     return Preview(len(uids), await _octets(session, commands.uid_fetch, uids))
 
 

@@ -9,22 +9,24 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from postroom import events
 from postroom.clock import Clock
 from postroom.drivers import First, Reader
-from postroom.engine.first import first_of, words_of
+from postroom.engine.first import arrived_before, first_of, ids_of, words_of
 from postroom.engine.retry import trouble_again
 from postroom.errors import LocalProtocolError
 from postroom.events import Observer
-from postroom.mime.examine import examine
 from postroom.model import (
     Absent,
     Captured,
     Changes,
+    Disposition,
     Fetched,
     Lease,
     Listed,
@@ -45,7 +47,7 @@ _BATCH_OCTETS = 8 * 1024 * 1024
 _LONG_WEIGHS = 8  # of how many octets of a long message one counts towards the batch
 _WRITE = 1024 * 1024  # octets of a long message handed to the thread at once
 _IN_FLIGHT = 2  # transactions under way while the next batch arrives
-_SETTLE = 1000
+_SETTLE = 2 * CYCLE  # more than a cycle takes, so that what is left of former ones gets less
 
 
 @dataclass
@@ -84,8 +86,10 @@ class FolderCycle:
     tally: Tally = field(default_factory=Tally)
     _position: Position | None = None
     _began: float = 0.0
+    _read: int = 0  # messages that this cycle dealt with
     _met: int = 0  # again without a fetch
     _left: int | None = None  # messages still to be had, when the listing was done
+    _hides: bool = False  # the provider shows no more what was retrieved, once that is committed
     _batch: list[Captured] = field(default_factory=list)
     _octets: int = 0
     _troubles: dict[str, Trouble] = field(default_factory=dict)  # due in this cycle, by identifier
@@ -96,6 +100,7 @@ class FolderCycle:
         """Carry out the four steps. Raises what reader and store raise; what was captured before stays captured."""
         self._began = self.clock.monotonic()
         changes, wanted = await self._list()
+        self._read = len(wanted) if changes.complete else len(changes.created) + len(changes.spared)
         self._left = None if changes.left is None else changes.left + len(wanted)
         if wanted:
             await self._capture(wanted)
@@ -122,19 +127,29 @@ class FolderCycle:
             if changes.reset:
                 raise LocalProtocolError(f"{self.folder}: a listing from nothing cannot be a reset")
             new, _ = await self._unknown(changes)
-        if changes.began:  # so that a reset is noticed also after an end in the very first cycle
+        if position.first is None or changes.began:
             await self._begin(position, changes, first)
         if position.repairing:
             new = await self._meet(new)
-        if changes.spared:
-            new = await self._spare(changes, new)
+        new = await self._spare(changes, new, first, limit)
+        if changes.complete and len(new) > limit:  # the driver does not know what is new: the rest is for the next cycle
+            changes = replace(changes, more=True, new_state=position.state or "", left=len(new) - limit)
+            new = new[:limit]
+        if changes.hides and new:  # what was hidden behind these is shown once they are committed
+            changes = replace(changes, more=True)
+        self._hides = changes.hides
         self._position = position
         self.tally.more, self.tally.left = changes.more, changes.left
         return changes, await self._due() + new
 
     async def _unknown(self, changes: Changes) -> tuple[list[Listed], list[Listed]]:
-        listed = changes.created + changes.spared
-        return await self.store.unknown(self.lease, listed) if listed else ([], [])
+        new: list[Listed] = []
+        foreign: list[Listed] = []
+        for some in _slices(changes.created + changes.spared):
+            some_new, some_foreign = await self.store.unknown(self.lease, some)
+            new += some_new
+            foreign += some_foreign
+        return new, foreign
 
     async def _rebirth(self, changes: Changes) -> Position:
         if changes.lasting:
@@ -146,32 +161,47 @@ class FolderCycle:
 
     async def _begin(self, position: Position, changes: Changes, first: First) -> None:
         """Say what is about to be read before any of it is, and keep the state from which it is read."""
-        listed = changes.created + changes.spared
-        if position.first is None and listed:
+        listed = len(changes.created) + len(changes.spared)
+        if position.first is None and position.epoch == 1 and listed:
             seen = Preview(len(changes.created), sum(message.size for message in changes.created))
             preview = await self.reader.preview(self.folder, first) if changes.more else seen
             self._event(events.FIRST_READ, first=words_of(first), messages=preview.messages, octets=preview.octets)
-        await self.store.begin(self.lease, changes.began, words_of(first), changes.total or len(listed))
+        await self.store.begin(self.lease, changes.began or position.state, words_of(first), changes.total or listed)
 
     async def _meet(self, new: list[Listed]) -> list[Listed]:
         """Leave out what was had before a reset and is plainly met again."""
-        unmet = await self.store.meet(self.lease, new, await self._message_ids(await self.store.nameless(self.lease, new)))
+        unmet: list[Listed] = []
+        for some in _slices(new):
+            message_ids = ids_of(await self._headers(await self.store.nameless(self.lease, some)))
+            unmet += await self.store.meet(self.lease, some, message_ids)
         self._met = len(new) - len(unmet)
         self.tally.matched += self._met
         return unmet
 
-    async def _spare(self, changes: Changes, new: list[Listed]) -> list[Listed]:
-        """Remember what the first read leaves at the server; return the rest."""
-        alone = {message.identifier for message in changes.spared}
-        spared = [message for message in new if message.identifier in alone]
-        # Without a date nothing but the Message-ID would tell after a reset that these were never to be read.
-        message_ids = await self._message_ids([message for message in spared if not message.internal_date])
-        await self.store.spare(self.lease, spared, message_ids)
-        return [message for message in new if message.identifier not in alone]
+    async def _spare(self, changes: Changes, new: list[Listed], first: First, limit: int) -> list[Listed]:
+        """Remember what the first read leaves at the server; return the rest, or more than ``limit`` of it.
 
-    async def _message_ids(self, listed: list[Listed]) -> dict[str, str]:
-        headers = await self.reader.headers(self.folder, listed) if listed else {}
-        return {identifier: examine(header).message_id for identifier, header in headers.items()}
+        The driver says which messages these are, by their dates. Where the server has none the headers tell; and nothing
+        but the Message-ID would tell after a reset that these were never to be read.
+        """
+        alone = {message.identifier for message in changes.spared}
+        by_header = changes.complete and isinstance(first, datetime.date)
+        if not alone and not by_header:
+            return new
+        rest: list[Listed] = []
+        for some in _slices(new):
+            undated = [message for message in some if not message.internal_date]
+            headers = await self._headers([m for m in undated if by_header or m.identifier in alone])
+            if isinstance(first, datetime.date):
+                alone |= {identifier for identifier, header in headers.items() if arrived_before(header, first)}
+            await self.store.spare(self.lease, [m for m in some if m.identifier in alone], ids_of(headers))
+            rest += [message for message in some if message.identifier not in alone]
+            if by_header and len(rest) > limit:
+                break
+        return rest
+
+    async def _headers(self, listed: Sequence[Listed]) -> Mapping[str, bytes]:
+        return await self.reader.headers(self.folder, listed) if listed else {}
 
     async def _due(self) -> list[Listed]:
         now = self.clock.now()
@@ -198,6 +228,8 @@ class FolderCycle:
     async def _take(self, item: Fetched) -> None:
         reference = self.store.blobs.append(item.octets) if item.rest is None else await self._take_long(item)
         disposition = self.client.after_capture
+        if disposition is Disposition.KEEP and self._hides:
+            disposition = Disposition.RETRIEVED
         self._batch.append(Captured(item.listed, reference, disposition))
         # A long message is on its way to the disk already, and costs a sync but no memory.
         self._octets += reference.length if item.rest is None else reference.length // _LONG_WEIGHS
@@ -325,13 +357,17 @@ class FolderCycle:
         """Keep how far the first read is, until the folder was listed whole."""
         assert self._position is not None
         first = self._position.first
-        if (first is None and not changes.began) or (first is not None and first.ended_at is not None):
+        if first is not None and first.ended_at is not None:
             return
-        left = 0 if not changes.more else changes.left
+        left = changes.left if changes.more else 0
         if left is not None:
             seconds = max(self.clock.monotonic() - self._began, 0.001)
-            rate = len(changes.created + changes.spared) / seconds
-            await self.store.progress(self.lease, left, rate, ended=not changes.more)
+            await self.store.progress(self.lease, left, self._read / seconds, ended=not changes.more)
 
     def _event(self, event: events.Event, **fields: object) -> None:
         self.observer.event(event, client=self.client.section, folder=self.folder, **fields)
+
+
+def _slices(listed: Sequence[Listed]) -> Iterator[Sequence[Listed]]:
+    """So many at once as one transaction takes."""
+    return (listed[start : start + CYCLE] for start in range(0, len(listed), CYCLE))

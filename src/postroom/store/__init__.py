@@ -43,7 +43,7 @@ from postroom.model import (
     WorkState,
 )
 from postroom.secret import Secret
-from postroom.store import capture, grants, reading, repair, work
+from postroom.store import allowances, capture, grants, reading, repair, work
 from postroom.store.blobs import Blobs
 from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
@@ -109,7 +109,7 @@ class Store:
         """How far a folder has been read. Raises ``LeaseLost``, as do all verbs that take a lease."""
         return await self._db.run(lambda db: capture.position(db, lease), writes=False)
 
-    async def begin(self, lease: Lease, state: str, choice: str, total: int) -> None:
+    async def begin(self, lease: Lease, state: str | None, choice: str, total: int) -> None:
         """Keep the state before anything was listed. At the very first time also how the first read was chosen."""
         now = self._clock.now()
         await self._db.run(lambda db: capture.begin(db, lease, state, choice, total, now))
@@ -141,6 +141,14 @@ class Store:
         ``listed`` is unknown; ``message_ids`` are by identifier, as ``mime.examine`` reads them.
         """
         return await self._db.run(lambda db: repair.meet(db, lease, listed, message_ids))
+
+    async def spend(self, source: int, octets: int, most: float, per_second: float) -> float:
+        """Count octets that were read of a source; return how many more may be.
+
+        What may be read grows by so many a second, up to ``most``. Below zero: more was read than there was.
+        """
+        now = self._clock.now()
+        return await self._db.run(lambda db: allowances.spend(db, source, octets, most, per_second, now))
 
     # --- receipts
 

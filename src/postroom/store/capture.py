@@ -149,7 +149,7 @@ def position(db: apsw.Connection, lease: Lease) -> Position:
     return Position(fenced.epoch, None if fenced.state is None else str(fenced.state), first, repair.under_way(fenced))
 
 
-def begin(db: apsw.Connection, lease: Lease, state: str, choice: str, total: int, now: float) -> None:
+def begin(db: apsw.Connection, lease: Lease, state: str | None, choice: str, total: int, now: float) -> None:
     """Keep the state before anything was listed; when it is the first, also what the first read was to be."""
     fenced = Fenced(db, lease)
     db.execute(_BEGIN, (lease.source, lease.folder, choice, now, total))

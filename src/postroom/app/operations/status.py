@@ -16,6 +16,7 @@ from postroom.app.terminal import shown_span
 from postroom.clock import SystemClock
 from postroom.engine.first import seconds_left
 from postroom.engine.forecast import Ending, soon
+from postroom.engine.silence import silent_for
 from postroom.model import Condition, Health, Trouble
 from postroom.settings import PopClient
 from postroom.store.reading import Counts, FolderRow
@@ -24,6 +25,7 @@ _COLOURS = {
     Health.WORKING: "green",
     Health.STARTING: "cyan",
     Health.RETRYING: "yellow",
+    Health.PAUSED: "yellow",
     Health.NEEDS_PERSON: "red",
     Health.DISABLED: "bright_black",
     Health.STALE: "red",
@@ -139,7 +141,7 @@ def _status(
         health, fault, remedy = Health.DISABLED, "enable-client = false", ""
     login = client.mailbox if client is not None else ""
     process = readers.get(login, "")
-    if client is not None and _is_stale(client, health, condition.proved_at, now):
+    if client is not None and silent_for(dataclasses.replace(condition, health=health), client, now) is not None:
         health, fault = Health.STALE, fault or "no check was proved for longer than its cycles explain"
         remedy = "Look at the service's log." if process else "No process reads it now: start the service, postroom run."
     return ClientStatus(
@@ -156,12 +158,6 @@ def _status(
         process,
         tuple((folder, trouble) for name, folder, trouble in troubles if name == login),
     )
-
-
-def _is_stale(client: PopClient, health: Health, proved_at: float | None, now: float) -> bool:
-    """True when the last proof is older than two cycles and the time-outs of a third explain."""
-    patience = 2 * client.cycle_time + client.connect_timeout + client.protocol_timeout
-    return health in (Health.WORKING, Health.RETRYING) and proved_at is not None and now - proved_at > patience
 
 
 def _age(at: float | None, now: float) -> float | None:
@@ -222,7 +218,7 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
             yield f"{'':{width}}  {item.fault}"
         if item.remedy and item.health is not Health.WORKING:
             yield f"{'':{width}}  → {item.remedy}"
-        if item.retry_in is not None and item.health in (Health.RETRYING, Health.NEEDS_PERSON):
+        if item.retry_in is not None and item.health in (Health.RETRYING, Health.PAUSED, Health.NEEDS_PERSON):
             yield f"{'':{width}}  tried again in {shown_span(item.retry_in)}"
         for folder, trouble in item.troubles:
             yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
