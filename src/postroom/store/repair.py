@@ -53,6 +53,8 @@ ORDER BY key, b.removed, b.receipt"""
 _SAME_DIGEST = """
 SELECT receipt FROM reborn WHERE source = ?1 AND folder = ?2 AND digest = ?3 AND (removed = 0 OR internal_date = ?4)
 ORDER BY internal_date <> ?4, receipt LIMIT 1"""
+_SPARED = """
+SELECT receipt FROM reborn WHERE source = ? AND folder = ? AND size = ? AND internal_date = ? AND digest = x'' ORDER BY receipt"""
 _KNOWN = "SELECT 1 FROM receipts WHERE source = ? AND folder = ? AND epoch = ? AND identifier = ?"
 _MET = """
 UPDATE receipts SET epoch = ?2, identifier = ?3, size = ?4, internal_date = ?5, email_id = ?6, settled_at = NULL
@@ -126,10 +128,9 @@ def pairs(former: Sequence[Former], listed: Sequence[Listed], message_ids: Mappi
             if len(messages) <= len(same) and len({each.digest for each in same}) == 1:
                 found += zip((each.receipt for each in same), messages, strict=False)
             continue
-        if any(not each.message_id or not message_id for each in kept):
-            continue
-        dated = bool(messages[0].internal_date)
-        alike = [each for each in spared if each.message_id == message_id != "" or (dated and not each.message_id)]
+        alike = [each for each in spared if each.message_id == message_id != ""]
+        if not alike and not any(not each.message_id or not message_id for each in kept):
+            alike = [each for each in spared if messages[0].internal_date and not each.message_id]
         for each, message in zip(alike, messages, strict=False):
             spared.remove(each)
             found.append((each.receipt, message))
@@ -151,6 +152,8 @@ def meet_by_octets(fenced: Fenced, batch: Sequence[Captured]) -> int:
             continue
         place = (fenced.source, fenced.folder, captured.reference.digest, listed.internal_date)
         row: Any = db.execute(_SAME_DIGEST, place).fetchone()
+        if row is None and listed.internal_date:  # of two at the same second and size the other one was spared
+            row = db.execute(_SPARED, (fenced.source, fenced.folder, listed.size, listed.internal_date)).fetchone()
         if row is not None:
             _move(fenced, row[0], listed)
             met += 1
