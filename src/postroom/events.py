@@ -42,10 +42,21 @@ REMARK = Event("remark", "warning", "The server cannot do all of what was asked.
 RESET = Event(
     "reset",
     "warning",
-    "The server's identities changed; messages are met again by their octets.",
+    "The server's identities changed; messages are met again by date, size and Message-ID, in doubt by their octets.",
     ("client", "folder", "reason"),
 )
-REBORN = Event("reborn", "info", "All messages were met again after a reset.", ("client", "folder", "vanished"))
+REBORN = Event(
+    "reborn",
+    "info",
+    "A folder was read whole after a reset: met again (of these fetched and compared), new, no longer there.",
+    ("client", "folder", "matched", "compared", "new", "vanished"),
+)
+FIRST_READ = Event(
+    "first_read",
+    "info",
+    "A folder is read for the first time: what first-read says, messages that this takes, and roughly their octets.",
+    ("client", "folder", "first", "messages", "octets"),
+)
 TROUBLE = Event(
     "trouble",
     "warning",

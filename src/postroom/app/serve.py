@@ -45,7 +45,7 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(main)
 
 
-def silent(client: str, folder: str, captured: int, octets: int) -> None:
+def silent(client: str, folder: str, captured: int, octets: int, left: int | None) -> None:
     """Progress that nobody looks at."""
 
 

@@ -35,6 +35,8 @@ class Selected:
     touched: bool = True  # something may have changed since it was last listed
     opened: bool = False  # SELECT was answered
     expunged: int = 0  # messages that left while it was open
+    lasting: bool = True  # UIDs outlast this SELECT
+    begun: bool = False  # listed from nothing since this SELECT
 
 
 @dataclass
@@ -241,6 +243,8 @@ class Conversation:
         number = int(response.arguments) if response.arguments.isdigit() else None
         if response.code == "UIDVALIDITY" and number is not None:
             self.selected.validity = number
+        elif response.code == "UIDNOTSTICKY":
+            self.selected.lasting = False
         elif response.code == "UIDNEXT":
             self.selected.next = number
         elif response.code == "HIGHESTMODSEQ":

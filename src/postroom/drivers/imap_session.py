@@ -200,8 +200,9 @@ class ImapSession(Conversation):
         self.selected = selected = Selected(folder)
         await self.command(commands.select(name, condstore="CONDSTORE" in self.capabilities))
         selected.opened = True
-        if not selected.validity:
-            raise RemoteProtocolError(f"{folder}: the server names no UIDVALIDITY")
+        if not selected.validity or not selected.lasting:
+            # None, or 0 against RFC 9051 section 2.3.1.1, or UIDNOTSTICKY (RFC 4315 section 3): UIDs hold until the next SELECT
+            selected.lasting, selected.validity = False, 0
         return selected
 
     async def _explain_not_connected(self, error: ImapStatus) -> None:

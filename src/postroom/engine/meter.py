@@ -7,16 +7,17 @@ too large for one day pauses for minutes, not for a day, with new mail first eac
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 from postroom import events
 from postroom.clock import Clock
-from postroom.drivers import Reader, Settlement
+from postroom.drivers import First, Reader, Settlement
 from postroom.errors import AllowanceUsed, StoreError
 from postroom.events import Observer
-from postroom.model import Absent, Changes, Fetched, Listed, Unfetched, Unsettled
+from postroom.model import Absent, Changes, Fetched, Listed, Preview, Unfetched, Unsettled
+from postroom.settings import FirstRead
 from postroom.store import Store
 
 _OURS = 0.9  # of the limit: the owner's own programs read too, and a long message may be the last one
@@ -84,10 +85,20 @@ class MeteredReader:
     reader: Reader
     meter: Meter
 
-    async def changes(self, folder: str, since: str | None, limit: int) -> Changes:
-        changes = await self.reader.changes(folder, since, limit)
+    async def changes(self, folder: str, since: str | None, limit: int, first: First = FirstRead.ALL) -> Changes:
+        changes = await self.reader.changes(folder, since, limit, first)
         self.meter.sign()
         return changes
+
+    async def headers(self, folder: str, listed: Sequence[Listed]) -> Mapping[str, bytes]:
+        headers = await self.reader.headers(folder, listed)
+        self.meter.sign()
+        return headers
+
+    async def preview(self, folder: str, first: First) -> Preview:
+        preview = await self.reader.preview(folder, first)
+        self.meter.sign()
+        return preview
 
     async def fetch(self, folder: str, listed: Sequence[Listed]) -> AsyncGenerator[Fetched | Absent | Unfetched, None]:
         await self.meter.check()

@@ -125,7 +125,7 @@ async def test_cycles_follow_one_another_over_one_conversation(house: House) -> 
     assert len(house.readers) == 1
     assert house.told == 2
     assert await house.health() is Health.WORKING
-    assert house.observer.names() == ["connected", "read", "read"]
+    assert house.observer.names() == ["connected", "first_read", "read", "read"]
 
 
 async def test_a_large_folder_is_read_without_a_pause(house: House) -> None:

@@ -12,11 +12,14 @@ from postroom.app.config import Live
 from postroom.app.core import opened
 from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
+from postroom.app.terminal import shown_span
 from postroom.clock import SystemClock
+from postroom.engine.first import seconds_left
 from postroom.engine.forecast import Ending, soon
 from postroom.engine.silence import silent_for
 from postroom.model import Condition, Health, Trouble
-from postroom.store.reading import Counts
+from postroom.settings import PopClient
+from postroom.store.reading import Counts, FolderRow
 
 _COLOURS = {
     Health.WORKING: "green",
@@ -45,6 +48,8 @@ class ClientStatus:
     retry_in: float | None
     process: str = ""  # the living one that reads the mailbox now
     troubles: tuple[tuple[str, Trouble], ...] = ()  # with their folders
+    folders: tuple[FolderRow, ...] = ()
+    seen_at: float = 0.0  # when all this was so
     endings: tuple[Ending, ...] = ()  # what ends within the next weeks
 
     @property
@@ -76,6 +81,7 @@ class ClientStatus:
                 }
                 for folder, trouble in self.troubles
             ],
+            "folders": [_folder_dict(row) for row in self.folders],
             "endings": [ending.as_dict() for ending in self.endings],
         }
 
@@ -87,6 +93,7 @@ async def status(live: Live) -> list[ClientStatus]:
     async with opened(live, clock, log, log.trace) as core:
         conditions, counts = await core.store.conditions(), await core.store.counts()
         troubles, readers = await core.store.troubles_of(), await core.store.readers()
+        folders = await core.store.folders()
         now = clock.now()
         coming = await forecast(core, now)
     sections = list(live.configuration.sections)
@@ -95,7 +102,22 @@ async def status(live: Live) -> list[ClientStatus]:
         _status(live, section, conditions.get(section), counts.get(section, Counts()), troubles, readers, now)
         for section in sections
     )
-    return [dataclasses.replace(each, endings=soon(coming.get(each.client, ()), now)) for each in found]
+    return [
+        dataclasses.replace(
+            each,
+            endings=soon(coming.get(each.client, ()), now),
+            folders=_folders_of(live.client(each.client), folders),
+            seen_at=now,
+        )
+        for each in found
+    ]
+
+
+def _folders_of(client: PopClient | None, rows: Sequence[FolderRow]) -> tuple[FolderRow, ...]:
+    if client is None:
+        return ()
+    mine = (client.type.value, client.mailbox)
+    return tuple(row for row in rows if (row.type, row.login) == mine and row.folder in client.folder_path)
 
 
 def _status(
@@ -142,6 +164,43 @@ def _age(at: float | None, now: float) -> float | None:
     return None if at is None else max(now - at, 0.0)
 
 
+def _folder_lines(row: FolderRow, now: float) -> Iterator[str]:
+    """How far a first read is, and what the last repair came to."""
+    first, repair = row.first, row.repair
+    if first is not None and first.ended_at is None:
+        seconds = seconds_left(first.left, first.rate)
+        left = f", about {shown_span(seconds)} left" if seconds is not None else ""
+        yield f"first read: {max(first.total - first.left, 0):,} of {first.total:,}{left}"
+    if repair is not None:
+        when = f"{shown_span(max(now - (repair.ended_at or repair.begun_at), 0))} ago"
+        done = f"repaired {when}" if repair.ended_at is not None else f"under repair, begun {when}"
+        numbers = f"{repair.matched:,} matched ({repair.compared:,} compared), {repair.fresh:,} new, {repair.vanished:,} vanished"
+        yield f"{done}: {numbers}; {repair.reason}"
+
+
+def _folder_dict(row: FolderRow) -> dict[str, object]:
+    first, repair = row.first, row.repair
+    reading = None
+    if first is not None and first.ended_at is None:
+        reading = {"total": first.total, "left": first.left, "rate": first.rate, "choice": first.choice}
+        reading["seconds_left"] = seconds_left(first.left, first.rate)
+    return {
+        "folder": row.folder,
+        "first_read": reading,
+        "repair": None
+        if repair is None
+        else {
+            "begun_at": repair.begun_at,
+            "ended_at": repair.ended_at,
+            "reason": repair.reason,
+            "matched": repair.matched,
+            "compared": repair.compared,
+            "new": repair.fresh,
+            "vanished": repair.vanished,
+        },
+    }
+
+
 def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]:
     """The statuses for people."""
     if not statuses:
@@ -150,8 +209,8 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
     for item in statuses:
         health = f"{item.health.value:14}"
         shown = click.style(health, fg=_COLOURS[item.health]) if colour else health
-        proved = f"proved {_span(item.proved_age)} ago" if item.proved_age is not None else "never proved"
-        last = f", the last {_span(item.last_age)} ago" if item.last_age is not None else ""
+        proved = f"proved {shown_span(item.proved_age)} ago" if item.proved_age is not None else "never proved"
+        last = f", the last {shown_span(item.last_age)} ago" if item.last_age is not None else ""
         work = f", {item.open_work} waiting to be processed" if item.open_work else ""
         process = f", read by {item.process}" if item.process else ""
         yield f"{item.client:{width}}  {shown} {proved:20} {item.messages} messages{last}{work}{process}"
@@ -160,15 +219,10 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
         if item.remedy and item.health is not Health.WORKING:
             yield f"{'':{width}}  → {item.remedy}"
         if item.retry_in is not None and item.health in (Health.RETRYING, Health.PAUSED, Health.NEEDS_PERSON):
-            yield f"{'':{width}}  tried again in {_span(item.retry_in)}"
+            yield f"{'':{width}}  tried again in {shown_span(item.retry_in)}"
         for folder, trouble in item.troubles:
             yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
+        for row in item.folders:
+            yield from (f"{'':{width}}  {row.folder}: {words}" for words in _folder_lines(row, item.seen_at))
         for ending in item.endings:
             yield f"{'':{width}}  soon: {ending}"
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
