@@ -182,6 +182,38 @@ class MessageRow:
     received: float  # when it was captured
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A message that the server holds and that is not accounted for here."""
+
+    listed: Listed  # size 0 and no date: the server named it and said no more of it
+    replaced: bool = False  # there is a receipt under its identifier, and it is another message's
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What a completeness audit of a folder found. ``listed`` is the sum of what follows, but for ``here_only``."""
+
+    client: str  # section
+    folder: str
+    at: float  # when it ended
+    listed: int = 0  # on the server
+    captured: int = 0
+    former: int = 0  # known under a former identity, or in another folder
+    spared: int = 0  # not read, as first-read says
+    troubles: int = 0  # in trouble
+    big: int = 0  # above maximum-msg-size, and left at the server
+    coming: int = 0  # not read yet: the next cycles bring it; or it changed while the audit ran
+    missing: int = 0
+    here_only: int = 0  # captured, and meanwhile gone at the server
+    reset: str = ""  # why nothing could be compared; empty when it could
+
+    @property
+    def accounted(self) -> int:
+        """Messages on the server that are accounted for."""
+        return self.captured + self.former + self.spared + self.troubles + self.big
+
+
 # --- work -------------------------------------------------------------------------------------------------------------
 
 

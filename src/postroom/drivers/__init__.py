@@ -47,6 +47,12 @@ class Reader(Protocol):
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
         """Mark, move (to ``target``) or delete. Compares size and date first. Repeating is harmless."""
 
+    def census(self, folder: str) -> AsyncIterator[Sequence[Listed]]:
+        """All that the server holds in a folder now, in pieces, each message once; changes nothing.
+
+        A message that the server names and says no more of has size 0 and no date.
+        """
+
     async def commit(self) -> Sequence[str]:
         """Make final what settle asked for; return those committed by it. IMAP: nothing is left to do."""
 
@@ -85,15 +91,18 @@ class Kit:
     trace: Callable[[str], Trace]  # for a section with enable-debug
 
 
-def open_reader(mailbox: Mailbox, kit: Kit) -> AbstractAsyncContextManager[Reader]:
-    """A reader, logged in within the block. Raises ``ConfigError``, ``AuthError``, the network's errors."""
+def open_reader(mailbox: Mailbox, kit: Kit, *, read_only: bool = False) -> AbstractAsyncContextManager[Reader]:
+    """A reader, logged in within the block; with ``read_only`` nothing it does can be seen at the server, and it does not settle.
+
+    Raises ``ConfigError``, ``AuthError``, the network's errors.
+    """
     from postroom.drivers.imap import open_imap
 
     client = mailbox.client
     place = kit.providers.place_of(client, mailbox.authorities)
     credentials = credentials_of(mailbox, kit)
     trace = kit.trace(client.section) if client.enable_debug else None
-    return {MailboxType.IMAP: open_imap}[client.type](place, credentials, kit, trace)
+    return {MailboxType.IMAP: open_imap}[client.type](place, credentials, kit, trace, read_only=read_only)
 
 
 class Probe(Protocol):

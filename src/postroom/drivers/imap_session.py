@@ -81,6 +81,7 @@ class ImapSession:
     clock: Clock
     trace: Trace | None
     capabilities: frozenset[str] = frozenset()
+    read_only: bool = False  # folders are opened so that nothing there changes
     selected: Selected | None = None
     _tag: int = 0
     _authenticated: bool = False
@@ -338,10 +339,10 @@ class ImapSession:
         return Lost(words)
 
     async def select(self, folder: str) -> Selected:
-        """Open a folder (RFC 9051 section 6.3.2). Raises ``ImapStatus``, and ``LoginRefused`` for a login that was none."""
+        """Open a folder (RFC 9051 sections 6.3.2, 6.3.3). Raises ``ImapStatus``, and ``LoginRefused`` for a login that was none."""
         self.selected = Selected(folder)
         try:
-            await self.command(commands.select(folder, condstore="CONDSTORE" in self.capabilities))
+            await self.command(commands.select(folder, condstore="CONDSTORE" in self.capabilities, read_only=self.read_only))
         except ImapStatus as error:
             # Exchange lets a token in and says here that it opens nothing: "User is authenticated but not connected."
             if self._credentials is None or not _NOT_CONNECTED.search(error.text):

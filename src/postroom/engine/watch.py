@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from postroom import events
 from postroom.drivers import Kit, Mailbox, Reader, open_reader
+from postroom.engine.audit import Auditing
 from postroom.engine.read import FolderCycle, Progress, Tally
 from postroom.engine.retry import decide
 from postroom.errors import LeaseHeld, LeaseLost, PostroomError, SessionEnded, StoreError, Throttled
@@ -32,6 +33,7 @@ class Surroundings:
     observer: Observer
     progress: Progress
     captured: Callable[[], None]  # is called when there may be new work
+    audit_interval: float = 0.0  # seconds; 0: no audits by themselves
 
 
 @dataclass
@@ -43,10 +45,15 @@ class Watch:
     around: Surroundings
     poked: asyncio.Event = field(default_factory=asyncio.Event)
     total: Tally = field(default_factory=Tally)
+    auditing: Auditing = field(init=False)
     _failures: int = 0
     _first_failed_at: float = 0.0
     _healthy: bool = False
     _absent: set[tuple[str, str]] = field(default_factory=set)  # found absent in this conversation
+
+    def __post_init__(self) -> None:
+        around = self.around
+        self.auditing = Auditing(self.section, around.audit_interval, around.store, around.kit.clock, around.observer)
 
     # --- for ever
 
@@ -71,12 +78,13 @@ class Watch:
         """Cycles over one conversation, until the settings change."""
         self._healthy = False  # proved anew by each conversation: one that ends without a step forward has failed
         self._absent.clear()
+        self.auditing.drop()
         async with self._leased(mailbox) as leases, open_reader(mailbox, self.around.kit) as reader:
             self.around.observer.event(
                 events.CONNECTED, client=self.section, server=mailbox.client.server or mailbox.client.mailbox
             )
             while self.current() == mailbox:
-                if (await self.cycle(mailbox, reader, leases)).more:
+                if (await self.cycle(mailbox, reader, leases)).more or await self.auditing.step(reader, leases):
                     continue
                 if not await self._wait(reader, self.around.kit.clock.jitter(mailbox.client.cycle_time, 0.05)):
                     return

@@ -43,6 +43,7 @@ from postroom.model import (
 )
 from postroom.secret import Secret
 from postroom.store import capture, grants, reading, work
+from postroom.store.audits import Audits
 from postroom.store.blobs import Blobs
 from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
@@ -72,6 +73,7 @@ class Store:
             undo.callback(self._db.close)
             self._vault = self._db.now(lambda db: open_vault(db, place_of(vault_key, environment)))
             undo.pop_all()
+        self.audits = Audits(self._db, clock, self._processes)
 
     @property
     def holder(self) -> str:

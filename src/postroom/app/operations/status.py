@@ -12,9 +12,10 @@ from postroom.app.config import Live
 from postroom.app.core import opened
 from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
+from postroom.app.operations.audit import as_dict as audit_dict
 from postroom.clock import SystemClock
 from postroom.engine.forecast import Ending, soon
-from postroom.model import Condition, Health, Trouble
+from postroom.model import Audit, Condition, Health, Trouble
 from postroom.settings import PopClient
 from postroom.store.reading import Counts
 
@@ -45,6 +46,7 @@ class ClientStatus:
     process: str = ""  # the living one that reads the mailbox now
     troubles: tuple[tuple[str, Trouble], ...] = ()  # with their folders
     endings: tuple[Ending, ...] = ()  # what ends within the next weeks
+    audit: dict[str, object] | None = None  # the last one of its folders, summed
 
     @property
     def needs_person(self) -> bool:
@@ -76,6 +78,7 @@ class ClientStatus:
                 for folder, trouble in self.troubles
             ],
             "endings": [ending.as_dict() for ending in self.endings],
+            "audit": self.audit,
         }
 
 
@@ -86,6 +89,7 @@ async def status(live: Live) -> list[ClientStatus]:
     async with opened(live, clock, log, log.trace) as core:
         conditions, counts = await core.store.conditions(), await core.store.counts()
         troubles, readers = await core.store.troubles_of(), await core.store.readers()
+        audits = await core.store.audits.results()
         now = clock.now()
         coming = await forecast(core, now)
     sections = list(live.configuration.sections)
@@ -94,7 +98,17 @@ async def status(live: Live) -> list[ClientStatus]:
         _status(live, section, conditions.get(section), counts.get(section, Counts()), troubles, readers, now)
         for section in sections
     )
-    return [dataclasses.replace(each, endings=soon(coming.get(each.client, ()), now)) for each in found]
+    return [
+        dataclasses.replace(each, endings=soon(coming.get(each.client, ()), now), audit=_audited(live, each.client, audits, now))
+        for each in found
+    ]
+
+
+def _audited(live: Live, section: str, audits: Sequence[Audit], now: float) -> dict[str, object] | None:
+    """The last audits of the folders that are read."""
+    client = live.client(section)
+    folders = client.folder_path if client is not None else ()
+    return audit_dict([audit for audit in audits if audit.client == section and audit.folder in folders], now)
 
 
 def _status(
@@ -168,6 +182,10 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
             yield f"{'':{width}}  tried again in {_span(item.retry_in)}"
         for folder, trouble in item.troubles:
             yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
+        if item.audit is not None:
+            found = item.audit
+            words = f"{found['on_server']} on the server, {found['accounted']} accounted for, {found['missing']} missing"
+            yield f"{'':{width}}  audited {_span(float(str(found['age'])))} ago: {words}"
         for ending in item.endings:
             yield f"{'':{width}}  soon: {ending}"
 

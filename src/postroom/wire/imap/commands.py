@@ -24,9 +24,12 @@ def mailbox(name: str) -> bytes:
     return b"INBOX" if name.upper() == "INBOX" else quoted(encode(name))
 
 
-def select(name: str, *, condstore: bool) -> bytes:
-    """SELECT (RFC 9051 section 6.3.2), with the parameter of RFC 7162 section 3.1.8 where the server knows it."""
-    return b"SELECT " + mailbox(name) + (b" (CONDSTORE)" if condstore else b"")
+def select(name: str, *, condstore: bool, read_only: bool = False) -> bytes:
+    """SELECT (RFC 9051 section 6.3.2), with the parameter of RFC 7162 section 3.1.8 where the server knows it.
+
+    ``read_only``: EXAMINE (section 6.3.3), which changes no message, not even its being recent.
+    """
+    return (b"EXAMINE " if read_only else b"SELECT ") + mailbox(name) + (b" (CONDSTORE)" if condstore else b"")
 
 
 def status(name: str, items: Sequence[bytes]) -> bytes:
@@ -48,6 +51,16 @@ def response(octets: bytes) -> bytes:
 def uid_fetch(uids: bytes, items: bytes) -> bytes:
     """UID FETCH (RFC 9051 section 6.4.9)."""
     return b"UID FETCH " + uids + b" (" + items + b")"
+
+
+def fetch(numbers: bytes, items: bytes) -> bytes:
+    """FETCH by message sequence numbers (RFC 9051 section 6.4.5)."""
+    return b"FETCH " + numbers + b" (" + items + b")"
+
+
+def uid_search(numbers: bytes) -> bytes:
+    """UID SEARCH of messages by their sequence numbers (RFC 9051 section 6.4.9): which UIDs they have."""
+    return b"UID SEARCH " + numbers
 
 
 def uid_store(uids: bytes, flag: bytes) -> bytes:
