@@ -105,6 +105,15 @@ class Captured(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Addressing:
+    """Whom a mailbox's messages are for, as its settings say when they are captured."""
+
+    address: str = ""  # that the mailbox serves
+    copy_header: str = ""  # names the recipient of a copy; empty: no copies are made
+    copy_limit: int = 0  # most copies of one message
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one transaction of capture did."""
 
@@ -166,6 +175,16 @@ class Facts:
     date: str = ""
     message_id: str = ""
     fault: str = ""  # what could not be read, and why
+    copies: tuple[str, ...] = ()  # recipients who get one, where copies are made
+    left_out: tuple[str, ...] = ()  # recipients beyond the limit
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A message once more, for one recipient: its octets with a header line before them."""
+
+    id: str  # public, opaque
+    recipient: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +199,11 @@ class MessageRow:
     size: int
     facts: Facts
     received: float  # when it was captured
+    address: str = ""  # that the mailbox served then
+    copies: tuple[Copy, ...] = ()
+    left_out: tuple[str, ...] = ()  # recipients who got none, because of the limit
+    copy: Copy | None = None  # this one of them is meant, where it was asked for by its id
+    copy_header: str = ""  # names the recipient of a copy
 
 
 @dataclass(frozen=True, slots=True)

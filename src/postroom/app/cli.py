@@ -167,7 +167,7 @@ def messages_show(context: click.Context, as_json: bool, message_id: str) -> Non
 def messages_export(
     context: click.Context, everything: bool, client: str | None, output: Path | None, message_ids: tuple[str, ...]
 ) -> None:
-    """Write messages' octets exactly as their server held them (.eml)."""
+    """Write messages' octets exactly as their server held them (.eml); of a copy, with the header that names its recipient."""
     from postroom.app.operations import messages as operation
 
     if everything == bool(message_ids):

@@ -27,10 +27,11 @@ _BEGIN = """
 INSERT INTO audits (client, source, folder, epoch, holder, last)
 VALUES (?, ?, ?, ?, ?, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'receipts'), 0))"""
 
+# A receipt with an empty digest stands for a message that first-read spared.
 # value ->> n: identifier, size, date. A size of 0 means that the server named the message and said no more of it.
 _SAME = "(value ->> 1 = 0 OR (r.size = value ->> 1 AND r.internal_date = value ->> 2))"
 _ACCOUNTED = f"""
-SELECT count(*), coalesce(sum(r.message IS NOT NULL), 0), coalesce(sum(r.disposition = 'spared'), 0),
+SELECT count(*), coalesce(sum(r.message IS NOT NULL), 0), coalesce(sum(r.digest = x''), 0),
        coalesce(sum(r.id <= ?5), 0)
 FROM json_each(?4) CROSS JOIN receipts r ON r.source = ?1 AND r.folder = ?2 AND r.epoch = ?3 AND r.identifier = value ->> 0
 WHERE {_SAME}"""  # noqa: S608 - constants

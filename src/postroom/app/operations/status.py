@@ -47,6 +47,7 @@ class ClientStatus:
     troubles: tuple[tuple[str, Trouble], ...] = ()  # with their folders
     endings: tuple[Ending, ...] = ()  # what ends within the next weeks
     audit: dict[str, object] | None = None  # the last one of its folders, summed
+    address: str = ""  # that the mailbox serves
 
     @property
     def needs_person(self) -> bool:
@@ -57,6 +58,7 @@ class ClientStatus:
         """For programs."""
         return {
             "client": self.client,
+            "address": self.address or None,
             "health": self.health.value,
             "proved_age": self.proved_age,
             "messages": self.messages,
@@ -148,6 +150,7 @@ def _status(
         condition.retry_at - now if condition.retry_at is not None and condition.retry_at > now else None,
         process,
         tuple((folder, trouble) for name, folder, trouble in troubles if name == login),
+        address=client.serves if client is not None else "",
     )
 
 

@@ -31,3 +31,20 @@ CREATE TABLE audit_missing (
   looks         INTEGER NOT NULL DEFAULT 1,
   PRIMARY KEY (audit, identifier)
 ) STRICT, WITHOUT ROWID;
+
+-- Whom a message is for: what its mailbox's settings said when it was captured, and the copies that processing made.
+
+ALTER TABLE messages ADD COLUMN address TEXT NOT NULL DEFAULT '';          -- that the mailbox serves
+ALTER TABLE messages ADD COLUMN copy_header TEXT NOT NULL DEFAULT '';      -- empty: no copies
+ALTER TABLE messages ADD COLUMN copy_limit INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN left_out TEXT NOT NULL DEFAULT '[]';       -- JSON: recipients beyond the limit
+
+CREATE TABLE copies (              -- the message's octets with one header line before them
+  id        INTEGER PRIMARY KEY AUTOINCREMENT,
+  public_id TEXT NOT NULL UNIQUE,
+  message   INTEGER NOT NULL REFERENCES messages,
+  number    INTEGER NOT NULL,      -- the order among the message's copies
+  recipient TEXT NOT NULL,
+  folded    TEXT NOT NULL,         -- the recipient without regard to case: a second copy for one cannot be made
+  UNIQUE (message, folded)
+) STRICT;
