@@ -7,6 +7,7 @@ REFRESHES ?= 300
 SEED ?= 1
 SECONDS ?= 3600
 ROUNDS ?= 5
+PROCESSES ?= 2
 export PYTHONPATH := tests
 
 .DEFAULT_GOAL := help
@@ -18,9 +19,9 @@ help: ## list the verbs
 demo: .venv/demo ## set up and show the whole path on this machine: consent, token, login, capture, new mail
 	@$(BIN)/python -m postroom.sandbox.demo
 
-test: .venv/dev ## set up and run every test, those against real servers included
+test: .venv/dev ## set up and run every test, real servers included (PROCESSES=2, each with servers of its own)
 	@$(BIN)/python -m servers.install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 check: .venv/dev ## format, lint, types, layers, generated pages
 	$(BIN)/ruff format --check src tests

@@ -45,7 +45,7 @@ from postroom.net.http import Http, HttpAnswer
 from postroom.net.stream import Dialer, Trace
 from postroom.net.tokens import Tokens
 from postroom.secret import Secret
-from postroom.settings import MailboxType, PopClient, Security
+from postroom.settings import MailboxType, PopClient, ProxySettings, Security
 
 START = 1_700_000_000.0  # when every test begins
 
@@ -425,15 +425,20 @@ class Authority(Http):
         self.answers: list[HttpAnswer | PostroomError] = []
         self.forms: list[dict[str, str]] = []
         self.urls: list[str] = []  # what was asked, in any way
+        self.vias: list[ProxySettings | None] = []  # through which proxy
         self.lifetime: object = 3600
         self.rotates = False
         self.gate: asyncio.Event | None = None  # holds every answer back until it is set
 
-    async def post_form(self, url: str, form: Mapping[str, str], *, ca_file: Path | None, timeout: float) -> HttpAnswer:
+    async def post_form(
+        self, url: str, form: Mapping[str, str], *, ca_file: Path | None, timeout: float, via: ProxySettings | None = None
+    ) -> HttpAnswer:
+        self.vias.append(via)
         self.forms.append(dict(form))
         return await self._answer(url)
 
-    async def get(self, url: str, *, ca_file: Path | None, timeout: float) -> HttpAnswer:
+    async def get(self, url: str, *, ca_file: Path | None, timeout: float, via: ProxySettings | None = None) -> HttpAnswer:
+        self.vias.append(via)
         return await self._answer(url)
 
     async def _answer(self, url: str) -> HttpAnswer:

@@ -10,11 +10,14 @@
     │       └── LimitExceeded          more than we let a peer make us hold
     ├── NetworkError
     │   ├── ConnectError       no conversation came about
-    │   │   └── TlsError           … because TLS could not be trusted
+    │   │   ├── TlsError           … because TLS could not be trusted
+    │   │   └── ProxyError         … because the proxy opens no way
+    │   │       └── ProxyRefused       … and does not accept who asks
     │   ├── Lost               a conversation ended in the middle
     │   │   └── SessionEnded       … because its token's hour is over: expected
     │   └── TimedOut           the peer was silent for too long
     ├── Throttled              the peer asks for less; ``retry_after`` seconds
+    │   └── AllowanceUsed      the octets that a provider allows a day are used up
     ├── AuthError
     │   ├── ConsentFailed      a person's consent did not come about
     │   ├── TokenRefused       the authority gives no token
@@ -24,6 +27,7 @@
     │   └── NoMechanism        the server offers no mechanism that we may use
     ├── Reply                  the peer answered, and the answer is no
     │   ├── ImapStatus
+    │   ├── Pop3Error
     │   └── HttpStatus
     └── StoreError
         ├── StoreFull          the disk is full
@@ -160,6 +164,22 @@ class TlsError(ConnectError):
     """
 
 
+class ProxyError(ConnectError):
+    """The proxy opens no way to the server.
+
+    Check the section ``proxy`` and the proxy itself. It is tried again by itself, less and less often.
+    """
+
+
+class ProxyRefused(ProxyError):
+    """The proxy does not accept who asks.
+
+    Check ``user`` and ``password`` in the section ``proxy``. It is tried again when the settings change, and rarely by itself.
+    """
+
+    fate = Fate.REAUTHORIZE
+
+
 class Lost(NetworkError):
     """The connection was lost in the middle of the conversation.
 
@@ -187,9 +207,17 @@ class Throttled(PostroomError):
     Postroom waits for as long as the server asks, then goes on by itself.
     """
 
-    def __init__(self, detail: str = "", *, retry_after: float | None = None, remedy: str = "") -> None:
+    def __init__(self, detail: str = "", *, retry_after: float | None = None, limit: int | None = None, remedy: str = "") -> None:
         super().__init__(detail, remedy=remedy)
         self.retry_after = retry_after  # seconds, when the server named a time
+        self.limit = limit  # connections at once, when the server named how many it allows
+
+
+class AllowanceUsed(Throttled):
+    """A provider allows so many octets a day, and they are used up for now.
+
+    Postroom goes on by itself, new mail first; over the day it reads as much as the provider allows, and never more.
+    """
 
 
 class AuthError(PostroomError):
@@ -283,6 +311,18 @@ class ImapStatus(Reply):
         super().__init__(detail, remedy=remedy)
         self.status = status  # NO, BAD or BYE
         self.code = code  # response code without its arguments, upper case
+        self.text = text  # the server's own words
+
+
+class Pop3Error(Reply):
+    """The POP3 server refused a command.
+
+    The server's words follow; RFC 2449 section 8 explains the code in brackets.
+    """
+
+    def __init__(self, detail: str, *, code: str = "", text: str = "", remedy: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
+        self.code = code  # response code, upper case
         self.text = text  # the server's own words
 
 

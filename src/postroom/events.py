@@ -75,6 +75,31 @@ ENDING = Event(
     ("client", "what", "at", "days", "words", "remedy"),
 )
 RECOVERED = Event("recovered", "info", "A client works again.", ("client",))
+SILENT = Event(
+    "silent",
+    "error",
+    "No check of a client was proved for longer than its cycles explain; told once.",
+    ("client", "seconds", "error", "remedy"),
+)
+HEARD = Event("heard", "info", "A check of a silent client was proved again.", ("client",))
+RESTARTED = Event(
+    "restarted",
+    "error",
+    "A client gave no sign of life for longer than its time-outs allow, and is begun anew. Please report it.",
+    ("client", "seconds"),
+)
+PAUSED = Event(
+    "paused",
+    "warning",
+    "A provider's limit is reached; the client goes on by itself.",
+    ("client", "error", "remedy", "seconds"),
+)
+LIMIT_LEARNED = Event(
+    "limit_learned",
+    "warning",
+    "A server refused one connection more; from now on mailboxes take turns below its limit.",
+    ("server", "of", "connections", "error"),
+)
 ELSEWHERE = Event("elsewhere", "info", "Another process reads this mailbox.", ("client", "error"))
 STORE_TROUBLE = Event(
     "store_trouble",
@@ -104,6 +129,11 @@ WORKING = Metric("postroom_client_working", "gauge", "1 while the client works, 
 AUDITED_AT = Metric("postroom_audited_timestamp_seconds", "gauge", "When the folder was last audited whole.", ("client", "folder"))
 AUDIT_MISSING = Metric(
     "postroom_audit_missing_messages", "gauge", "Messages that the last audit of the folder found missing.", ("client", "folder")
+)
+SILENT_NOW = Metric("postroom_client_silent", "gauge", "1 while no check was proved for too long, else 0.", ("client",))
+CONNECTIONS = Metric("postroom_connections", "gauge", "Conversations with a server, those beginning included.", ("server",))
+ALLOWANCE = Metric(
+    "postroom_allowance_octets", "gauge", "What may be read now under a provider's limit of octets a day.", ("client",)
 )
 PROCESSED_TOTAL = Metric("postroom_processed_messages_total", "counter", "Messages understood.")
 DAYS_TO_EXPIRY = Metric(

@@ -23,6 +23,7 @@ class Disposition(enum.Enum):
     SEEN = "seen"
     DELETE = "delete"
     MOVE = "move"
+    RETRIEVED = "retrieved"  # kept, where the provider hides what was retrieved: the hiding is to be committed
 
 
 # --- what a Reader says ---------------------------------------------------------------------------------------------
@@ -47,6 +48,7 @@ class Changes:
     reset: str = ""  # why identities are not comparable with what we had; empty when they are
     complete: bool = False  # what is not named here is gone
     total: int | None = None  # messages in the folder, for progress
+    hides: bool = False  # what is retrieved is shown no more after commit, and more may be shown then
     began: str = ""  # the state before anything was listed, when there was none: kept before anything is captured
 
 
@@ -290,6 +292,7 @@ class Health(enum.Enum):
     STARTING = "starting"  # not proved since the start
     WORKING = "working"  # the last check was proved by a round trip
     RETRYING = "retrying"  # failed, tried again by itself
+    PAUSED = "paused"  # a limit of the provider is reached; goes on by itself
     NEEDS_PERSON = "needs a person"  # stands still until something changes
     DISABLED = "disabled"  # enable-client = false
     STALE = "stale"  # no check was proved for longer than its cycles explain
@@ -305,6 +308,7 @@ class Condition:
     fault: str = ""
     remedy: str = ""
     retry_at: float | None = None
+    started_at: float | None = None  # when it began to be watched, the last time
 
 
 # --- grants -----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from postroom.drivers import token_request
 from postroom.net.http import Http, HttpAnswer
 from postroom.net.stream import Dialer
 from postroom.net.tokens import Tokens
+from postroom.settings import ProxySettings
 
 STEPS = tuple(
     f"{when} {what}"
@@ -71,9 +72,11 @@ class WatchedHttp(Http):
         super().__init__(Dialer())
         self._steps = steps
 
-    async def post_form(self, url: str, form: Mapping[str, str], *, ca_file: Path | None, timeout: float) -> HttpAnswer:
+    async def post_form(
+        self, url: str, form: Mapping[str, str], *, ca_file: Path | None, timeout: float, via: ProxySettings | None = None
+    ) -> HttpAnswer:
         await self._steps.pass_("before post_form")
-        answer = await super().post_form(url, form, ca_file=ca_file, timeout=timeout)
+        answer = await super().post_form(url, form, ca_file=ca_file, timeout=timeout, via=via)
         await self._steps.pass_("after post_form")
         return answer
 

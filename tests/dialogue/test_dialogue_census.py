@@ -9,7 +9,7 @@ import pytest
 from test_dialogue_listing import HELLO, ITEMS, mail, row, select
 
 from postroom.drivers import Reader, imap_census
-from postroom.errors import ImapStatus
+from postroom.errors import ImapStatus, RemoteProtocolError
 from postroom.model import Listed
 
 Reading = Callable[..., AbstractAsyncContextManager[Reader]]
@@ -64,6 +64,19 @@ async def test_p19_what_search_leaves_out_is_counted_too(reading: Reading) -> No
     script += f"C: P3 FETCH 1:2 {ITEMS}\n" + row(1, 3) + row(2, 8) + "S: P3 OK done\n"
     async with reading(script) as reader:
         assert await counted(reader) == [mail(8), mail(3)]
+
+
+async def test_ranges_are_read_and_no_more_than_there_can_be(reading: Reading) -> None:
+    """ESEARCH (RFC 4731) says many UIDs in few octets: more than memory holds must not come of it."""
+    hello = "S: * PREAUTH [CAPABILITY IMAP4rev1 IDLE ESEARCH] hello\n"
+    script = hello + select("P1", exists=2, next_=12)
+    script += 'C: P2 UID SEARCH RETURN (ALL) 1:2\nS: * ESEARCH (TAG "P2") UID ALL 3:4\nS: P2 OK done\n'
+    script += f"C: P3 FETCH 1:2 {ITEMS}\n" + row(1, 3) + row(2, 4) + "S: P3 OK done\n"
+    script += 'C: P4 UID SEARCH RETURN (ALL) 1:2\nS: * ESEARCH (TAG "P4") UID ALL 1:4294967295\nS: P4 OK done\n'
+    async with reading(script) as reader:
+        assert await counted(reader) == [mail(4), mail(3)]
+        with pytest.raises(RemoteProtocolError):
+            await counted(reader)
 
 
 async def test_a_refusal_is_raised(reading: Reading) -> None:

@@ -22,7 +22,7 @@ from postroom.clock import SystemClock
 from postroom.drivers import open_reader
 from postroom.drivers.provider import Providers
 from postroom.net.stream import Dialer, Receiver, Stream
-from postroom.settings import parse_configuration
+from postroom.settings import ProxySettings, parse_configuration
 from servers.authority import OTHER, TEST, Authority, TokenRequest
 from servers.certificates import Certificates
 from servers.dovecot import Dovecot
@@ -336,7 +336,17 @@ class Detour(Dialer):
         super().__init__()
         self._port = port
 
-    async def connect(self, host: str, port: int, receiver: Receiver, *, tls: bool, ca_file: Path | None, timeout: float) -> Stream:
+    async def connect(
+        self,
+        host: str,
+        port: int,
+        receiver: Receiver,
+        *,
+        tls: bool,
+        ca_file: Path | None,
+        timeout: float,
+        via: ProxySettings | None = None,
+    ) -> Stream:
         assert (host, port, tls) == ("imap.gmail.com", 993, True)
         loop, stream = asyncio.get_running_loop(), Stream(receiver, f"{host}:{port}", host)
         context = self.context(ca_file)

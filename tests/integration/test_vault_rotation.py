@@ -165,7 +165,10 @@ def test_a_key_in_the_key_store(tmp_path: Path) -> None:
     assert "Put the key back into the key store" in refused
 
 
-@pytest.mark.parametrize("text", ["credential:../key", "keyring:postroom", base64.b64encode(os.urandom(32)).decode()])
+_A_KEY = base64.b64encode(os.urandom(32)).decode()
+
+
+@pytest.mark.parametrize("text", ["credential:../key", "keyring:postroom", pytest.param(_A_KEY, id="a key itself")])
 def test_a_place_that_is_none(tmp_path: Path, text: str) -> None:
     here = Here(tmp_path)
     here.put("settings", {"vault-key": text})

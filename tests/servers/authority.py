@@ -35,9 +35,16 @@ class Authority(Orders):
     It speaks HTTP on ``url`` and, given ``certificates``, the same over TLS on ``https_url``.
     """
 
-    def __init__(self, *, certificates: Certificates | None = None, clients: Sequence[Client] = (TEST, OTHER, PUBLIC)) -> None:
+    def __init__(
+        self,
+        *,
+        certificates: Certificates | None = None,
+        certificate_names: tuple[str, ...] = LOOPBACK,
+        clients: Sequence[Client] = (TEST, OTHER, PUBLIC),
+    ) -> None:
         self._port, self._tls_port = free_ports(2)
         self._certificates = certificates
+        self._names = certificate_names
         self._clients = clients
         self._directory = Path(tempfile.mkdtemp(prefix="pr-oauth-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,7 +57,7 @@ class Authority(Orders):
     @property
     def https_url(self) -> str:
         """The beginning of all its addresses over TLS; there must be ``certificates``."""
-        return f"https://localhost:{self._tls_port}"
+        return f"https://{self._names[0]}:{self._tls_port}"
 
     @property
     def token_url(self) -> str:
@@ -106,7 +113,7 @@ class Authority(Orders):
             "tls": None,
         }
         if self._certificates:
-            certificate, key = self._certificates.issue(*LOOPBACK)
+            certificate, key = self._certificates.issue(*self._names)
             options["tls"] = {"port": self._tls_port, "certificate": str(certificate), "key": str(key)}
         return options
 

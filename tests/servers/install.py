@@ -43,6 +43,9 @@ DEBIAN = (
     Part("Dovecot LMTP", "dovecot-lmtpd", ("/usr/lib/dovecot/lmtp", "/usr/libexec/dovecot/lmtp")),
     Part("isync", "isync", ("mbsync",)),
     Part("getmail6", "getmail6", ("getmail",)),
+    Part("microsocks", "microsocks", ("microsocks",)),
+    Part("tinyproxy", "tinyproxy-bin", ("tinyproxy",)),
+    Part("nss_wrapper", "libnss-wrapper", ("/usr/lib/*/libnss_wrapper.so",)),
     Part("Chromium", "chromium", ("chromium",)),
     Part("DejaVu fonts", "fonts-dejavu-core", ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",)),
 )
@@ -59,7 +62,7 @@ def missing() -> list[Part]:
 
 
 def _there(proof: str) -> bool:
-    return Path(proof).exists() if proof.startswith("/") else program(proof) is not None
+    return any(Path("/").glob(proof[1:])) if proof.startswith("/") else program(proof) is not None
 
 
 def beside_python(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import time
@@ -50,10 +51,13 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """``count`` different ports on which nobody listens.
 
     They lie below Linux' range for outgoing connections, so that a server that is stopped and started again finds its
-    ports free; they are drawn at random, so that two runs on one machine do not draw the same.
+    ports free; they are drawn at random, so that two runs on one machine do not draw the same, and the processes of one
+    run (pytest-xdist) draw from shares of their own.
     """
     found: list[int] = []
-    for port in random.sample(range(20000, 32000), 1000):
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    for port in random.sample(range(20000 + process, 32000, processes), 1000):
         if len(found) == count:
             break
         if _is_free(host, port):

@@ -63,6 +63,7 @@ FATES = {
     "LoginRefused": Fate.REAUTHORIZE,
     "NoMechanism": Fate.REAUTHORIZE,
     "ConfigError": Fate.REAUTHORIZE,
+    "ProxyRefused": Fate.REAUTHORIZE,
     "VaultLocked": Fate.REAUTHORIZE,
     "StoreNewer": Fate.GIVE_UP,
 }

@@ -140,6 +140,7 @@ class Live:
             authorities=authorities,
             settings=running.settings,
             web=running.web,
+            proxy=running.proxy if _is_faulty("proxy", written) else written.proxy,
             log=running.log if _is_faulty("log", written) else written.log,
         )
 
@@ -153,7 +154,10 @@ class Live:
         return secret, next(named, None)
 
     def _effective(self, configuration: Configuration) -> dict[str, tuple[object, ...]]:
-        return {section: (client, *self.used(configuration, client)) for section, client in configuration.clients.items()}
+        return {
+            section: (client, *self.used(configuration, client), configuration.proxy_of(client))
+            for section, client in configuration.clients.items()
+        }
 
 
 def _is_faulty(name: str, configuration: Configuration) -> bool:

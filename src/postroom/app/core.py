@@ -38,7 +38,8 @@ class Core:
             return None
         secret, authority = self.live.used(self.live.configuration, client)
         authorities = {} if authority is None else {authority.name: authority}
-        return Mailbox(client, secret, authorities, self.consented.get(section))
+        proxy = self.live.configuration.proxy_of(client)
+        return Mailbox(client, secret, authorities, self.consented.get(section), proxy)
 
     async def look_at_consents(self) -> list[str]:
         """See which consents are in the vault; the sections where that changed since the last look."""

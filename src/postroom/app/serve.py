@@ -18,6 +18,7 @@ from postroom.app.config import Live
 from postroom.app.core import Core, opened
 from postroom.app.observing import Log
 from postroom.clock import Clock, SystemClock
+from postroom.engine.budget import Budget
 from postroom.engine.read import Progress
 from postroom.engine.supervise import Result, Supervisor
 from postroom.engine.watch import Surroundings
@@ -96,7 +97,7 @@ async def assembled(
     async with opened(live, clock, log, log.trace, environment) as core:
         worker = Worker(core.store, clock, log)
         interval = live.configuration.settings.audit_interval
-        around = Surroundings(core.store, core.kit, log, progress, worker.tell, interval)
+        around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log), interval)
         yield Service(core, log, Supervisor(core.mailbox, around, worker))
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from postroom.clock import Clock
-from postroom.drivers.provider import Authority, Providers
+from postroom.drivers.provider import Authority, Place, Providers
 from postroom.errors import ConfigError, PostroomError
 from postroom.model import Absent, Changes, Fetched, Listed, Unfetched, Unsettled
 from postroom.net.credentials import Credentials, PasswordCredentials, TokenCredentials, TokenSource
@@ -19,7 +19,7 @@ from postroom.net.grants import Application, ClientCredentials, External, OwnerP
 from postroom.net.http import Http
 from postroom.net.stream import Dialer, Trace
 from postroom.net.tokens import Consented, TokenRequest, Tokens
-from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, SecretSection
+from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, ProxySettings, SecretSection
 from postroom.wire.jwt import Wanted
 
 
@@ -77,6 +77,7 @@ class Mailbox:
     secret: SecretSection | None
     authorities: Mapping[str, AuthoritySection]
     consented_at: float | None = None  # of the consent in the vault: another one is other settings
+    proxy: ProxySettings | None = None  # through whom the mailbox and its token authority are reached
 
 
 @dataclass(frozen=True)
@@ -91,18 +92,34 @@ class Kit:
     trace: Callable[[str], Trace]  # for a section with enable-debug
 
 
+class Open(Protocol):
+    """How a driver opens its reader."""
+
+    def __call__(
+        self, place: Place, credentials: Credentials, kit: Kit, trace: Trace | None, *, read_only: bool = False
+    ) -> AbstractAsyncContextManager[Reader]: ...
+
+
+def place_of(mailbox: Mailbox, providers: Providers) -> Place:
+    """Where a mailbox is, and through whom it is reached. Raises ``ConfigError``."""
+    place = providers.place_of(mailbox.client, mailbox.authorities)
+    return replace(place, via=mailbox.proxy.for_host(place.host) if mailbox.proxy is not None else None)
+
+
 def open_reader(mailbox: Mailbox, kit: Kit, *, read_only: bool = False) -> AbstractAsyncContextManager[Reader]:
     """A reader, logged in within the block; with ``read_only`` nothing it does can be seen at the server, and it does not settle.
 
     Raises ``ConfigError``, ``AuthError``, the network's errors.
     """
     from postroom.drivers.imap import open_imap
+    from postroom.drivers.pop3 import open_pop3
 
     client = mailbox.client
-    place = kit.providers.place_of(client, mailbox.authorities)
+    place = place_of(mailbox, kit.providers)
     credentials = credentials_of(mailbox, kit)
     trace = kit.trace(client.section) if client.enable_debug else None
-    return {MailboxType.IMAP: open_imap}[client.type](place, credentials, kit, trace, read_only=read_only)
+    openers: Mapping[MailboxType, Open] = {MailboxType.IMAP: open_imap, MailboxType.POP3: open_pop3}
+    return openers[client.type](place, credentials, kit, trace, read_only=read_only)
 
 
 class Probe(Protocol):
@@ -117,9 +134,10 @@ def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) ->
     from postroom.drivers.imap_probe import ImapProbe
 
     client = mailbox.client
-    place = kit.providers.place_of(client, mailbox.authorities)
+    place = place_of(mailbox, kit.providers)
     trace = kit.trace(client.section) if client.enable_debug else None
-    return {MailboxType.IMAP: ImapProbe}[client.type](place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
+    probes: Mapping[MailboxType, Callable[..., Probe]] = {MailboxType.IMAP: ImapProbe}
+    return probes[client.type](place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
 
 
 def credentials_of(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Credentials:
@@ -169,6 +187,7 @@ def token_request(mailbox: Mailbox, providers: Providers) -> TokenRequest:
         issuer=authority.issuer,
         client=client.section,
         consented=consented,
+        via=mailbox.proxy,
     )
 
 

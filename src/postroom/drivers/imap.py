@@ -129,10 +129,8 @@ class ImapReader:
         if "CONDSTORE" not in self._session.capabilities:
             return False
         items = [b"UIDVALIDITY", b"UIDNEXT", b"HIGHESTMODSEQ"]
-        for response in await self._session.command(commands.status(folder, items)):
-            if isinstance(response, types.MailboxStatus):
-                return _same(state, *(response.items.get(item.decode()) for item in items))
-        return False
+        status = await self._session.status(folder, items)
+        return status is not None and _same(state, *(status.items.get(item.decode()) for item in items))
 
     async def _next(self, selected: Selected) -> int:
         """UIDNEXT; from the last message where the server keeps it to itself."""

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from postroom.drivers.imap_session import ImapSession, Selected, identifier
+from postroom.drivers.imap_conversation import Selected
+from postroom.drivers.imap_session import ImapSession, identifier
+from postroom.errors import RemoteProtocolError
 from postroom.model import Listed
 from postroom.wire.imap import commands, types
+from postroom.wire.imap.numbers import Numbers
 
 PIECE = 2000  # messages asked for at once
 _AGAIN = 100  # of those that were left out of an answer
@@ -23,7 +26,7 @@ async def census(session: ImapSession, selected: Selected, items: bytes) -> Asyn
     while (high := min(high, selected.exists)) > 0:
         low = max(1, high - PIECE + 1)
         sequence = b"%d:%d" % (low, high)
-        named = _numbers(await session.command(commands.uid_search(sequence)))
+        named = _named(await session.searched(sequence), high - low + 1)
         held = _rows(selected.validity, await session.command(commands.fetch(sequence, items)))
         for uids in _pieces(sorted(named - held.keys())):
             for line in commands.sequence_sets(uids):
@@ -35,8 +38,13 @@ async def census(session: ImapSession, selected: Selected, items: bytes) -> Asyn
         high = low - 1
 
 
-def _numbers(responses: Iterable[types.Response]) -> set[int]:
-    return {number for response in responses if isinstance(response, types.Search) for number in response.numbers}
+def _named(numbers: Numbers | None, most: int) -> set[int]:
+    """What SEARCH named. Raises ``RemoteProtocolError`` for more than there can be, which may be more than memory holds."""
+    if numbers is None:
+        return set()
+    if len(numbers) > most:
+        raise RemoteProtocolError(f"SEARCH among {most} messages names {len(numbers)}")
+    return {uid for low, high in numbers.ranges() for uid in range(low, high + 1)}
 
 
 def _rows(validity: int, responses: Iterable[types.Response]) -> dict[int, Listed]:

@@ -54,6 +54,10 @@ class ImapProbe:
                 await self._session.close()
 
     async def _dns(self) -> str:
+        if (via := self._place.via) is not None:
+            name, port = via.address
+            found = await self._dialer.resolve(name, port, self._place.connect_timeout)
+            return f"the {via.place} is at {', '.join(found[:4])}; it finds {self._place.host} by itself"
         try:
             ipaddress.ip_address(self._place.host)
         except ValueError:
@@ -62,8 +66,11 @@ class ImapProbe:
         return f"{self._place.host} is an address"
 
     async def _tcp(self) -> str:
-        await self._dialer.reach(self._place.host, self._place.port, self._place.connect_timeout)
-        return f"{self._place.host}:{self._place.port} answers"
+        via = self._place.via
+        await self._dialer.reach(self._place.host, self._place.port, self._place.connect_timeout, via)
+        # a proxy tells that it is connected, and no more
+        says = "answers" if via is None else f"is connected to, says the {via.place}"
+        return f"{self._place.host}:{self._place.port} {says}"
 
     async def _tls(self) -> str:
         self._session = await ImapSession.connect(self._place, self._dialer, self._clock, self._trace)

@@ -1,7 +1,7 @@
-"""One conversation with an IMAP server: greeting, TLS, login, SELECT, commands in flight.
+"""One conversation with an IMAP server: greeting, TLS, login, SELECT, SEARCH.
 
 ``ImapSession.open`` takes these steps: connect; read the greeting; STARTTLS where asked for, and forget all that was said
-in clear; log in, once more with a fresh token when the first was refused; read the capabilities again.
+in clear; log in, once more with a fresh token when the first was refused; read the capabilities again; agree on extensions.
 """
 
 from __future__ import annotations
@@ -10,35 +10,29 @@ import base64
 import binascii
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from functools import cached_property
 
 from postroom.clock import Clock
+from postroom.drivers.imap_conversation import Conversation, Login, Selected, throttled, throttled_by, words_of
+from postroom.drivers.imap_folders import Folders
+from postroom.drivers.imap_introduce import OURSELVES, introduce
 from postroom.drivers.provider import Place
-from postroom.errors import (
-    ImapStatus,
-    LocalProtocolError,
-    LoginRefused,
-    Lost,
-    PostroomError,
-    RemoteProtocolError,
-    SessionEnded,
-    Throttled,
-    TlsError,
-)
-from postroom.net.credentials import Answer, Credentials
+from postroom.errors import ImapStatus, LoginRefused, Lost, PostroomError, RemoteProtocolError, TlsError
+from postroom.net.credentials import Answer, Credentials, Explained
 from postroom.net.refusals import Verdict
-from postroom.net.stream import Dialer, Stream, Trace
+from postroom.net.stream import Dialer, Trace
 from postroom.settings import Security
 from postroom.wire.imap import commands, types
-from postroom.wire.imap.fragments import Fragment, Fragments, LiteralBegin, LiteralEnd, LiteralPiece
-from postroom.wire.imap.grammar import parse
+from postroom.wire.imap.fragments import Fragments
+from postroom.wire.imap.numbers import Numbers
+from postroom.wire.imap.quirks import Quirk
 from postroom.wire.sasl import Exchange, OAuthError
 
-# Response codes and words that mean passing trouble, not a wrong password (RFC 5530 section 3; Google, Dovecot, Microsoft)
-_PASSING_CODES = frozenset({"UNAVAILABLE", "INUSE", "SERVERBUG"})
-_TOO_MANY = re.compile(r"too many|maximum number of connections|rate limit|throttl|try again later", re.IGNORECASE)
+__all__ = ["ImapSession", "Selected", "identifier", "uid_of"]
+
 _NOT_CONNECTED = re.compile(r"not connected", re.IGNORECASE)
-_LATE = 5.0  # seconds before a token's end from which on a closed conversation is its end
+_UNSAFE = re.compile(r"unsafe login", re.IGNORECASE)
+_STRETCH = 20_000  # messages searched at once: the answer, at eleven octets each, is a line that is held
 
 
 def identifier(validity: int, uid: int) -> str:
@@ -51,44 +45,12 @@ def uid_of(name: str) -> int:
     return int(name.partition("/")[2])
 
 
-@dataclass
-class Selected:
-    """The folder that is open, as the server last described it."""
-
-    folder: str
-    validity: int = 0
-    next: int | None = None  # UIDNEXT, at SELECT; unknown once something arrived after it
-    exists: int = 0
-    modseq: int | None = None
-    touched: bool = True  # something may have changed since it was last listed
-    opened: bool = False  # SELECT was answered
-
-
-@dataclass
-class _Login:
-    version: int = 0
-    valid_until: float | None = None
-    at: float = 0.0
-
-
-@dataclass
-class ImapSession:
+class ImapSession(Conversation):
     """A logged-in conversation. One task uses it; after an error it is closed and never used again."""
 
-    stream: Stream
-    fragments: Fragments
-    place: Place
-    clock: Clock
-    trace: Trace | None
-    capabilities: frozenset[str] = frozenset()
     read_only: bool = False  # folders are opened so that nothing there changes
-    selected: Selected | None = None
-    _tag: int = 0
-    _authenticated: bool = False
+    _authenticated = False
     _credentials: Credentials | None = None
-    _bye: str = ""
-    _unanswered: int = 0  # commands in flight
-    _login: _Login = field(default_factory=_Login)
 
     @classmethod
     async def open(cls, place: Place, credentials: Credentials, dialer: Dialer, clock: Clock, trace: Trace | None) -> ImapSession:
@@ -108,7 +70,7 @@ class ImapSession:
         fragments = Fragments()
         tls = place.security is Security.SSL_TLS
         stream = await dialer.connect(
-            place.host, place.port, fragments, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout
+            place.host, place.port, fragments, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout, via=place.via
         )
         return cls(stream, fragments, place, clock, trace)
 
@@ -118,7 +80,8 @@ class ImapSession:
         if not isinstance(greeting, types.StatusResponse) or greeting.status is types.Status.BAD:
             raise RemoteProtocolError(f"{self.place.host}:{self.place.port} does not greet as an IMAP server")
         if greeting.status is types.Status.BYE:
-            raise self._refusal_to_talk(greeting.text)
+            raise throttled_by(self.place.host, greeting.text) or Lost(f"{self.place.host}: {greeting.text}")
+        self.greeting = greeting.text
         self._authenticated = greeting.status is types.Status.PREAUTH
         if self.place.security is Security.START_TLS:
             await self._start_tls(dialer)
@@ -126,20 +89,16 @@ class ImapSession:
             await self.command(b"CAPABILITY")
 
     async def log_in(self, credentials: Credentials) -> None:
-        """The last: the login, unless the server holds us for known (PREAUTH)."""
+        """The last: the login, unless the server holds us for known (PREAUTH), and what is agreed on behind it."""
         if not self._authenticated:
             await self._log_in(credentials)
         self._credentials = credentials
+        await introduce(self)
 
     @property
     def mechanisms(self) -> list[str]:
         """The SASL mechanisms that the server offers."""
         return sorted(name[5:] for name in self.capabilities if name.startswith("AUTH="))
-
-    def _refusal_to_talk(self, words: str) -> PostroomError:
-        if _TOO_MANY.search(words):
-            return Throttled(f"{self.place.host}: {words}")
-        return Lost(f"{self.place.host}: {words}")
 
     async def _start_tls(self, dialer: Dialer) -> None:
         if self._authenticated:
@@ -166,38 +125,19 @@ class ImapSession:
             self.capabilities = frozenset()  # they may change with the login (RFC 9051 section 6.2.2)
             status, oauth = await self._authenticate(answer, at_once="SASL-IR" in offered)
             if status.status is types.Status.OK:
-                self._login = _Login(answer.version, answer.valid_until, self.clock.now())
+                self.login = Login(answer.version, answer.valid_until, self.clock.now())
                 if not self.capabilities:
                     await self.command(b"CAPABILITY")
                 return
-            self._check_passing(status)
+            said = f"{self.place.host}: {words_of(status)}" + (f" ({oauth})" if oauth is not None else "")
+            challenge = f" {oauth.challenge}" if oauth is not None else ""
+            explained = await credentials.explain(words_of(status) + challenge)
+            if (passing := _passing(explained, status, said)) is not None:
+                raise passing
             if attempt == 1 and await credentials.refused(answer.version):
                 await self.command(b"CAPABILITY")
                 continue
-            raise await self._refusal(credentials, status, oauth)
-
-    async def _refusal(self, credentials: Credentials, status: types.StatusResponse, oauth: OAuthError | None) -> PostroomError:
-        """The refused login, explained by the table of refusals and by the token itself where it can be read."""
-        challenge = f" {oauth.challenge}" if oauth is not None else ""
-        said = f"{self.place.host}: {_words(status)}" + (f" ({oauth})" if oauth is not None else "")
-        return await self._explained(credentials, status, said, _words(status) + challenge)
-
-    async def _explained(
-        self, credentials: Credentials, status: types.StatusResponse | ImapStatus, said: str, heard: str
-    ) -> PostroomError:
-        explained = await credentials.explain(heard)
-        word = status.status.value if isinstance(status, types.StatusResponse) else status.status
-        if explained.rule is not None and explained.rule.fate is Verdict.THROTTLE:
-            return Throttled(said, remedy=explained.remedy)
-        if explained.rule is not None and explained.rule.fate is Verdict.RETRY:
-            return ImapStatus(said, status=word, code=status.code, text=status.text, remedy=explained.remedy)
-        return LoginRefused(said, remedy=explained.remedy, certain=explained.rule is not None and explained.rule.certain)
-
-    def _check_passing(self, status: types.StatusResponse) -> None:
-        if _TOO_MANY.search(status.text) or status.code == "LIMIT":
-            raise Throttled(f"{self.place.host}: {_words(status)}")
-        if status.code in _PASSING_CODES:
-            raise _imap_status(status)
+            raise _refused(await credentials.explain(words_of(status) + challenge), said)
 
     async def _authenticate(self, answer: Answer, *, at_once: bool) -> tuple[types.StatusResponse, OAuthError | None]:
         """AUTHENTICATE (RFC 9051 section 6.2.2); ``at_once``: the initial response goes with the command (RFC 4959)."""
@@ -221,146 +161,124 @@ class ImapSession:
                     reply = exchange.send(_decoded(response.text)) or b""
                 except StopIteration:
                     raise RemoteProtocolError("the server goes on asking after the last answer") from None
-            await self._write(commands.response(reply), shown=b"***")
+            await self.write(commands.response(reply), shown=b"***")
 
-    # --- commands
+    # --- folders
 
-    async def send(self, line: bytes, *, shown: bytes | None = None) -> str:
-        """Send a command; return its tag."""
-        self._tag += 1
-        self._unanswered += 1
-        tag = f"P{self._tag}"
-        await self._write(tag.encode() + b" " + line, shown=None if shown is None else tag.encode() + b" " + shown)
-        return tag
-
-    async def _write(self, line: bytes, *, shown: bytes | None = None) -> None:
-        if self.trace is not None:
-            self.trace("C", line if shown is None else shown)
-        try:
-            await self.stream.write(line + b"\r\n", self.place.protocol_timeout)
-        except Lost as error:
-            raise self._ended(error) from None
-
-    async def command(self, line: bytes) -> list[types.Response]:
-        """Carry out one command; return the untagged responses. Raises ``ImapStatus`` for NO and BAD."""
-        return await self.finish(await self.send(line))
-
-    async def finish(self, tag: str) -> list[types.Response]:
-        """Read until a command's end; return the untagged responses. Raises ``ImapStatus``."""
-        return [response async for response in self.until(tag)]
-
-    async def until(self, tag: str) -> AsyncIterator[types.Response]:
-        """Untagged responses until a command's end. Raises ``ImapStatus``."""
-        while True:
-            response = await self.response()
-            if isinstance(response, types.StatusResponse) and response.tag:
-                if response.tag != tag:
-                    raise RemoteProtocolError(f"an answer to {response.tag} where one to {tag} was due")
-                if response.status is not types.Status.OK:
-                    raise _imap_status(response)
-                return
-            yield response
-
-    async def response(self, timeout: float | None = None) -> types.Response:
-        """The next response; its effect on the session's state is noted. A long literal nobody asked for is read over."""
-        while True:
-            fragment = await self.fragment(timeout)
-            if isinstance(fragment, list):
-                return self.note(fragment)
-            if not isinstance(fragment, LiteralBegin | LiteralPiece | LiteralEnd):
-                raise LocalProtocolError("an unknown fragment")
-
-    async def fragment(self, timeout: float | None = None) -> Fragment:
-        """The next fragment. Raises ``Lost``, ``SessionEnded``, ``TimedOut``, ``RemoteProtocolError``."""
-        while (fragment := self.fragments.next()) is None:
-            try:
-                await self.stream.more(self.place.protocol_timeout if timeout is None else timeout)
-            except Lost as error:
-                raise self._ended(error) from None
-        return fragment
-
-    async def unsolicited(self, seconds: float) -> types.Response | None:
-        """What the server says by itself; None after so long a silence. Raises the errors of ``fragment``."""
-        while (fragment := self.fragments.next()) is None:
-            try:
-                if not await self.stream.more_within(seconds):
-                    return None
-            except Lost as error:
-                raise self._ended(error) from None
-        return self.note(fragment) if isinstance(fragment, list) else types.Other("literal")
-
-    async def done(self) -> None:
-        """End IDLE (RFC 2177 section 3)."""
-        await self._write(b"DONE")
-
-    def note(self, parts: list[bytes]) -> types.Response:
-        """Read a response and note what it says of the session."""
-        response = parse(parts)
-        if self.trace is not None:
-            self.trace("S", b" {...} ".join(part for part in parts[::2]) if len(parts) > 1 else parts[0])
-        if isinstance(response, types.Fetch):
-            return response
-        if isinstance(response, types.StatusResponse):
-            self._note_status(response)
-        elif isinstance(response, types.Capability):
-            self.capabilities = response.names
-        elif isinstance(response, types.Exists | types.Expunged) and self.selected is not None:
-            self._note_number(self.selected, response)
-        return response
-
-    def _note_number(self, selected: Selected, response: types.Exists | types.Expunged) -> None:
-        selected.touched = True
-        selected.exists = response.number if isinstance(response, types.Exists) else max(selected.exists - 1, 0)
-        if selected.opened and isinstance(response, types.Exists):
-            selected.next = None
-
-    def _note_status(self, response: types.StatusResponse) -> None:
-        if response.tag:
-            self._unanswered -= 1
-        if response.code == "CAPABILITY":
-            self.capabilities = frozenset(response.arguments.upper().split())
-        if response.status is types.Status.BYE:
-            self._bye = response.text or "BYE"
-        if self.selected is None or response.tag:
-            return
-        number = int(response.arguments) if response.arguments.isdigit() else None
-        if response.code == "UIDVALIDITY" and number is not None:
-            self.selected.validity = number
-        elif response.code == "UIDNEXT":
-            self.selected.next = number
-        elif response.code == "HIGHESTMODSEQ":
-            self.selected.modseq = number
-
-    def _ended(self, error: Lost) -> Lost:
-        words = f"{self.place.host}: {self._bye}" if self._bye else error.detail
-        until = self._login.valid_until
-        if until is not None and self.clock.now() >= until - _LATE and until > self._login.at:
-            return SessionEnded(words)
-        return Lost(words)
+    @cached_property
+    def folders(self) -> Folders:
+        """Where the server has the folders of ``folder-path``."""
+        return Folders(self)
 
     async def select(self, folder: str) -> Selected:
         """Open a folder (RFC 9051 sections 6.3.2, 6.3.3). Raises ``ImapStatus``, and ``LoginRefused`` for a login that was none."""
-        self.selected = Selected(folder)
         try:
-            await self.command(commands.select(folder, condstore="CONDSTORE" in self.capabilities, read_only=self.read_only))
-        except ImapStatus as error:
-            # Exchange lets a token in and says here that it opens nothing: "User is authenticated but not connected."
-            if self._credentials is None or not _NOT_CONNECTED.search(error.text):
-                raise
-            raise await self._explained(self._credentials, error, f"{self.place.host}: {error.detail}", error.detail) from None
-        self.selected.opened = True
-        if not self.selected.validity:
+            selected = await self._select(folder, await self.folders.name(folder))
+        except ImapStatus as refused:
+            await self._explain_not_connected(refused)
+            if _UNSAFE.search(refused.text) and Quirk.ID_BEFORE_SELECT not in self.quirks:
+                await self.command(commands.identification(OURSELVES))
+                return await self._select(folder, await self.folders.name(folder))
+            selected = await self._select_elsewhere(folder, refused)
+        return selected
+
+    async def _select_elsewhere(self, folder: str, refused: ImapStatus) -> Selected:
+        for name in await self.folders.elsewhere(folder, refused):
+            try:
+                selected = await self._select(folder, name)
+            except ImapStatus:
+                continue
+            self.folders.found(folder, name)
+            return selected
+        raise refused
+
+    async def _select(self, folder: str, name: bytes) -> Selected:
+        self.selected = selected = Selected(folder)
+        await self.command(commands.select(name, condstore="CONDSTORE" in self.capabilities, read_only=self.read_only))
+        selected.opened = True
+        if not selected.validity:
             raise RemoteProtocolError(f"{folder}: the server names no UIDVALIDITY")
-        return self.selected
+        return selected
+
+    async def _explain_not_connected(self, error: ImapStatus) -> None:
+        """Exchange lets a token in and says at SELECT that it opens nothing: "User is authenticated but not connected."."""
+        if self._credentials is None or not _NOT_CONNECTED.search(error.text):
+            return
+        explained = await self._credentials.explain(error.detail)
+        said = f"{self.place.host}: {error.detail}"
+        raise _passing(explained, error, said) or _refused(explained, said) from None
+
+    async def status(self, folder: str, items: list[bytes]) -> types.MailboxStatus | None:
+        """What the server says of a folder that is not open (RFC 9051 section 6.3.11). Raises ``ImapStatus``."""
+        for response in await self.command(commands.status(await self.folders.name(folder), items)):
+            if isinstance(response, types.MailboxStatus):
+                return response
+        return None
+
+    # --- searching
+
+    async def search(self, criteria: bytes) -> Numbers:
+        """The UIDs in the open folder that meet the criteria of RFC 9051 section 6.4.4, such as ``ALL``.
+
+        Holds ranges, never a list, and asks for a stretch of the folder at a time, so that no answer is long. What arrives
+        meanwhile may be in or not. Raises ``RemoteProtocolError`` where the server answers nothing that can be read: none
+        is not the same as nothing; ``ImapStatus``.
+        """
+        found = Numbers()
+        async for stretch in self.search_stretches(criteria):
+            if stretch is None:
+                raise RemoteProtocolError(f"{self.place.host} answers no SEARCH")
+            found |= stretch
+        return found
+
+    async def search_stretches(self, criteria: bytes) -> AsyncIterator[Numbers | None]:
+        """``search``, stretch by stretch; None for one that the server did not answer."""
+        selected = self.selected
+        assert selected is not None
+        if selected.exists <= _STRETCH:
+            yield await self.searched(criteria)
+            return
+        low = 1
+        while low <= selected.exists:
+            expunged = selected.expunged
+            yield await self.searched(b"%d:%d " % (low, min(low + _STRETCH - 1, selected.exists)) + criteria)
+            # EXPUNGE may come with UID SEARCH (RFC 9051 section 7.5.1), and moves what is behind it forward
+            low = max(1, low + _STRETCH - (selected.expunged - expunged))
+
+    async def searched(self, criteria: bytes) -> Numbers | None:
+        """One SEARCH with one answer; None where the server gave none that can be read. Raises ``ImapStatus``."""
+        tag = await self.send(commands.uid_search(criteria, extended=self.knows("ESEARCH")))
+        found: Numbers | None = None
+        for response in await self.finish(tag):
+            if isinstance(response, types.Search):  # RFC 3501 lets a server divide its answer
+                found = (found or Numbers()) | response.numbers
+            elif isinstance(response, types.ESearch) and response.uid and response.tag in ("", tag):
+                found = (found or Numbers()) | (response.all or Numbers())
+        return found
 
     async def close(self) -> None:
         """End politely where the conversation is in step, else at once."""
         try:
-            if self.stream.open and not self._unanswered:
-                await self.command(b"LOGOUT")
+            await self._log_out()
         except PostroomError:
             self.stream.abort()
         self.stream.close()
+
+
+def _passing(explained: Explained, status: types.StatusResponse | ImapStatus, said: str) -> PostroomError | None:
+    """A refusal that means passing trouble, by the table of refusals."""
+    fate = explained.rule.fate if explained.rule is not None else None
+    if fate is Verdict.THROTTLE:
+        return throttled(said, explained.remedy)
+    if fate is Verdict.RETRY:
+        word = status.status if isinstance(status, ImapStatus) else status.status.value
+        return ImapStatus(said, status=word, code=status.code, text=status.text, remedy=explained.remedy)
+    return None
+
+
+def _refused(explained: Explained, said: str) -> LoginRefused:
+    certain = explained.rule is not None and explained.rule.certain
+    return LoginRefused(said, remedy=explained.remedy, certain=certain)
 
 
 def _conclusion(exchange: Exchange) -> OAuthError | None:
@@ -378,12 +296,3 @@ def _decoded(text: bytes) -> bytes:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
         return text  # Microsoft has sent its error in clear
-
-
-def _words(status: types.StatusResponse) -> str:
-    code = f"[{status.code}] " if status.code else ""
-    return f"{status.status.value} {code}{status.text}".strip()
-
-
-def _imap_status(status: types.StatusResponse) -> ImapStatus:
-    return ImapStatus(_words(status), status=status.status.value, code=status.code, text=status.text)

@@ -7,7 +7,7 @@ for a UID does not change its message while a folder is open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from postroom.drivers import Settlement
 from postroom.drivers.imap_session import ImapSession, uid_of
@@ -58,31 +58,29 @@ async def _foreign(session: ImapSession, items: Sequence[Unsettled]) -> set[str]
 async def _delete(session: ImapSession, uids: bytes, ours: set[int]) -> list[str]:
     """\\Deleted and UID EXPUNGE (RFC 4315 section 2.1); without it EXPUNGE only where it takes nothing of others."""
     await session.command(commands.uid_store(uids, b"\\Deleted"))
-    if "UIDPLUS" in session.capabilities or "IMAP4REV2" in session.capabilities:
+    if session.knows("UIDPLUS"):
         await session.command(commands.uid_expunge(uids))
         return []
-    answers = [answer for answer in await session.command(b"UID SEARCH DELETED") if isinstance(answer, types.Search)]
-    if not answers or any(not ours.issuperset(answer.numbers) for answer in answers):  # no answer to read is no yes
-        return [_LEFT_FLAGGED]
+    async for deleted in session.search_stretches(b"DELETED"):
+        if deleted is None or not all(uid in ours for uid in deleted):  # no answer to read is no yes
+            return [_LEFT_FLAGGED]
     await session.command(b"EXPUNGE")
     return []
 
 
 async def _move(session: ImapSession, uids: bytes, target: str, ours: set[int]) -> list[str]:
     """UID MOVE (RFC 6851); else COPY, which a server carries out whole or not at all (RFC 9051 section 6.4.7), then delete."""
-    if "MOVE" in session.capabilities or "IMAP4REV2" in session.capabilities:
-        await _creating(session, commands.uid_move(uids, target), target)
-        return []
-    await _creating(session, commands.uid_copy(uids, target), target)
-    return await _delete(session, uids, ours)
+    if session.knows("MOVE"):
+        return await _into(session, commands.uid_move, uids, target)
+    remarks = await _into(session, commands.uid_copy, uids, target)
+    return remarks + await _delete(session, uids, ours)
 
 
-async def _creating(session: ImapSession, line: bytes, target: str) -> None:
-    """Carry a command out; make its target first where the server asks for that (TRYCREATE, RFC 9051 section 7.1)."""
+async def _into(session: ImapSession, line: Callable[[bytes, bytes], bytes], uids: bytes, target: str) -> list[str]:
+    """Carry a command out; find or make its target first where the server knows none of that name (TRYCREATE)."""
+    folders = session.folders
     try:
-        await session.command(line)
+        await session.command(line(uids, await folders.name(target)))
     except ImapStatus as refused:
-        if refused.code != "TRYCREATE":
-            raise
-        await session.command(b"CREATE " + commands.mailbox(target))
-        await session.command(line)
+        await session.command(line(uids, await folders.made(target, refused)))
+    return [folders.remarks[target]] if target in folders.remarks else []

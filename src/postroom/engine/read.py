@@ -24,6 +24,7 @@ from postroom.model import (
     Addressing,
     Captured,
     Changes,
+    Disposition,
     Fetched,
     Lease,
     Listed,
@@ -42,7 +43,7 @@ _BATCH_OCTETS = 8 * 1024 * 1024
 _LONG_WEIGHS = 8  # of how many octets of a long message one counts towards the batch
 _WRITE = 1024 * 1024  # octets of a long message handed to the thread at once
 _IN_FLIGHT = 2  # transactions under way while the next batch arrives
-_SETTLE = 1000
+_SETTLE = 2 * CYCLE  # more than a cycle takes, so that what is left of former ones gets less
 
 
 @dataclass
@@ -78,6 +79,7 @@ class FolderCycle:
     progress: Progress
     absent: set[tuple[str, str]] = field(default_factory=set)  # folder and identifier, found absent in this conversation
     tally: Tally = field(default_factory=Tally)
+    _hides: bool = False  # the provider shows no more what was retrieved, once that is committed
     _batch: list[Captured] = field(default_factory=list)
     _octets: int = 0
     _troubles: dict[str, Trouble] = field(default_factory=dict)  # due in this cycle, by identifier
@@ -111,13 +113,25 @@ class FolderCycle:
             if changes.reset:
                 raise LocalProtocolError(f"{self.folder}: a listing from nothing cannot be a reset")
             new, _ = await self._unknown(changes)
+        if changes.complete and len(new) > limit:  # the driver does not know what is new: the rest is for the next cycle
+            new = new[:limit]
+            changes = replace(changes, more=True, new_state=position.state or "")
+        if changes.hides and new:  # what was hidden behind these is shown once they are committed
+            changes = replace(changes, more=True)
+        self._hides = changes.hides
         if changes.began:  # so that a reset is noticed also after an end in the very first cycle
             await self.store.advance(self.lease, changes.began)
         self.tally.more = changes.more
         return changes, await self._due() + new
 
     async def _unknown(self, changes: Changes) -> tuple[list[Listed], list[Listed]]:
-        return await self.store.unknown(self.lease, changes.created) if changes.created else ([], [])
+        new: list[Listed] = []
+        foreign: list[Listed] = []
+        for start in range(0, len(changes.created), CYCLE):
+            some_new, some_foreign = await self.store.unknown(self.lease, changes.created[start : start + CYCLE])
+            new += some_new
+            foreign += some_foreign
+        return new, foreign
 
     async def _due(self) -> list[Listed]:
         now = self.clock.now()
@@ -144,6 +158,8 @@ class FolderCycle:
     async def _take(self, item: Fetched) -> None:
         reference = self.store.blobs.append(item.octets) if item.rest is None else await self._take_long(item)
         disposition = self.client.after_capture
+        if disposition is Disposition.KEEP and self._hides:
+            disposition = Disposition.RETRIEVED
         self._batch.append(Captured(item.listed, reference, disposition))
         # A long message is on its way to the disk already, and costs a sync but no memory.
         self._octets += reference.length if item.rest is None else reference.length // _LONG_WEIGHS

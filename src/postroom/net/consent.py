@@ -22,6 +22,7 @@ from postroom.net.grants import Application
 from postroom.net.http import Http
 from postroom.net.refusals import Where, explain, heard_from_words
 from postroom.secret import Secret
+from postroom.settings import ProxySettings
 from postroom.wire import oauth
 
 OUT_OF_BAND = "urn:ietf:wg:oauth:2.0:oob"
@@ -56,6 +57,7 @@ class Place:
     issuer: str | None = None
     authority: str = ""
     parameters: Mapping[str, str] | None = None  # what the provider wants in the address
+    via: ProxySettings | None = None  # the proxy, for hosts that it does not exclude
 
 
 def begin(place: Place, redirect_uri: str, scope: str | None, login_hint: str, *, pkce: bool = True) -> Asked:
@@ -111,7 +113,7 @@ async def exchange(http: Http, place: Place, asked: Asked, code: Secret, now: fl
     Raises ``ConsentFailed`` for a code that is not good any more, else what ``answers.token_of`` does.
     """
     form = {**oauth.code_form(code, asked.redirect_uri, asked.verifier), **place.application.proof(place.token_endpoint, now)}
-    answer = await http.post_form(place.token_endpoint, form, ca_file=place.ca_file, timeout=_REQUEST)
+    answer = await http.post_form(place.token_endpoint, form, ca_file=place.ca_file, timeout=_REQUEST, via=place.via)
     try:
         return answers.token_of(answer, form, place.authority)
     except TokenRefused as error:
@@ -206,7 +208,7 @@ def _page(status: str, title: str, words: str) -> bytes:
 async def begin_device(http: Http, endpoint: str, place: Place, scope: str | None) -> oauth.DeviceAuthorization:
     """Ask for a code to be entered elsewhere (RFC 8628 section 3.1). Raises what ``answers.token_of`` does."""
     form = {"client_id": place.application.client_id, **({"scope": scope} if scope else {})}
-    answer = await http.post_form(endpoint, form, ca_file=place.ca_file, timeout=_REQUEST)
+    answer = await http.post_form(endpoint, form, ca_file=place.ca_file, timeout=_REQUEST, via=place.via)
     found = oauth.read_device_authorization(answer.status, answer.body)
     if found is None:
         raise answers.refusal_of(answer, form, place.authority)
@@ -238,7 +240,7 @@ async def await_device(http: Http, place: Place, device: oauth.DeviceAuthorizati
 async def _asked_once(http: Http, place: Place, device: oauth.DeviceAuthorization, now: float) -> oauth.TokenAnswer:
     """One look. Raises ``TokenRefused``, for the words that ask to wait too, and what ``answers.token_of`` does."""
     form = {**oauth.device_form(device.device_code), **place.application.proof(place.token_endpoint, now)}
-    answer = await http.post_form(place.token_endpoint, form, ca_file=place.ca_file, timeout=_REQUEST)
+    answer = await http.post_form(place.token_endpoint, form, ca_file=place.ca_file, timeout=_REQUEST, via=place.via)
     state = oauth.error_of(answer.body) if answer.status != 200 else ""
     if state in _WAITING:
         raise TokenRefused(state, error=state)

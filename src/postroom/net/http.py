@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from postroom.errors import ConnectError, Lost, RemoteProtocolError, TimedOut, TlsError
-from postroom.net.stream import Dialer
+from postroom.net.proxied import open_through
+from postroom.net.stream import Dialer, placed, translated
+from postroom.settings import ProxySettings
 
 if TYPE_CHECKING:
     import aiohttp
     from aiohttp.abc import AbstractResolver
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.tracing import Trace
 
 _LARGEST = 1024 * 1024  # octets of an answer
 _REDIRECTS = 3
@@ -35,23 +41,28 @@ class Http:
     """Makes requests; ``close`` at the end. Keeps no cookie.
 
     Only ``fetch`` follows redirects: a secret goes to the named place only. ``names`` finds hosts in the place of the system.
+    ``via`` is the proxy of a request that names none; a host that the proxy excludes is reached without it.
     """
 
-    def __init__(self, dialer: Dialer, names: AbstractResolver | None = None) -> None:
+    def __init__(self, dialer: Dialer, names: AbstractResolver | None = None, via: ProxySettings | None = None) -> None:
         self._dialer = dialer
         self._names = names
-        self._session: aiohttp.ClientSession | None = None
+        self._via = via
+        self._sessions: dict[ProxySettings | None, aiohttp.ClientSession] = {}
 
-    async def post_form(self, url: str, form: Mapping[str, str], *, ca_file: Path | None, timeout: float) -> HttpAnswer:
+    async def post_form(
+        self, url: str, form: Mapping[str, str], *, ca_file: Path | None, timeout: float, via: ProxySettings | None = None
+    ) -> HttpAnswer:
         """POST a form.
 
-        Raises ``ConnectError``, ``TlsError``, ``Lost``, ``TimedOut``, ``RemoteProtocolError``; no error holds the form.
+        Raises ``ConnectError``, ``TlsError``, ``ProxyError``, ``Lost``, ``TimedOut``, ``RemoteProtocolError``; no error holds the
+        form.
         """
-        return await self._request("POST", url, dict(form), ca_file, timeout)
+        return await self._request("POST", url, dict(form), ca_file, timeout, via)
 
-    async def get(self, url: str, *, ca_file: Path | None, timeout: float) -> HttpAnswer:
+    async def get(self, url: str, *, ca_file: Path | None, timeout: float, via: ProxySettings | None = None) -> HttpAnswer:
         """GET, following no redirect. Raises what ``post_form`` does."""
-        return await self._request("GET", url, None, ca_file, timeout)
+        return await self._request("GET", url, None, ca_file, timeout, via)
 
     async def fetch(
         self,
@@ -87,21 +98,21 @@ class Http:
         form: dict[str, str] | None,
         ca_file: Path | None,
         timeout: float,
+        via: ProxySettings | None = None,
         *,
         accept: str = "application/json",
         largest: int = _LARGEST,
     ) -> HttpAnswer:
         import aiohttp
 
-        if self._session is None:
-            connector = aiohttp.TCPConnector(resolver=self._names)
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        via = via or self._via
+        session = self._session(via.for_host(urlsplit(url).hostname or "") if via is not None else None)
         place = _place(url)
         tls = self._dialer.context(ca_file) if url.startswith("https:") else False
         try:
             async with asyncio.timeout(timeout):
                 headers = {"Accept": accept}
-                request = self._session.request(method, url, data=form, ssl=tls, allow_redirects=False, headers=headers)
+                request = session.request(method, url, data=form, ssl=tls, allow_redirects=False, headers=headers)
                 async with request as response:
                     body = await _limited(response, place, largest)
                     retry_after = _retry_after(response.headers.get("Retry-After"))
@@ -115,11 +126,41 @@ class Http:
         except (aiohttp.ClientError, OSError) as error:
             raise Lost(f"{place}: {type(error).__name__}", remedy=_REMEDY) from None
 
+    def _session(self, via: ProxySettings | None) -> aiohttp.ClientSession:
+        """The connections through one proxy, or through none."""
+        import aiohttp
+
+        if via not in self._sessions:
+            connector = aiohttp.TCPConnector(resolver=self._names) if via is None else _connector(via)
+            self._sessions[via] = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        return self._sessions[via]
+
     async def close(self) -> None:
         """Let the connections go."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
+
+
+def _connector(via: ProxySettings) -> aiohttp.BaseConnector:
+    """Makes the library's connections through a proxy. The class is made here because the library is loaded late."""
+    import aiohttp
+
+    class Connector(aiohttp.BaseConnector):
+        async def _create_connection(
+            self, req: ClientRequest, _traces: list[Trace], _timeout: aiohttp.ClientTimeout
+        ) -> ResponseHandler:
+            host, port = req.url.raw_host or "", req.url.port or 0
+            try:
+                sock = await open_through(via, host, port)
+                tls = req.ssl if isinstance(req.ssl, ssl.SSLContext) else None
+                name = host if tls is not None else None
+                _, protocol = await self._loop.create_connection(self._factory, sock=sock, ssl=tls, server_hostname=name)
+            except OSError as error:
+                raise translated(error, placed(host, port, via)) from error
+            return protocol
+
+    return Connector()
 
 
 _REMEDY = "Check the authority's address (tenant-authority, authority- section) and the way there. It is tried again by itself."

@@ -18,6 +18,12 @@ from typing import Any
 
 _AADSTS = re.compile(r"AADSTS(\d{4,9})")  # Microsoft's numbers, as they stand in its words
 _ON_PAGE = re.compile(r"\berror (\d{3}): ([a-z_]{4,60})", re.IGNORECASE)  # Google: "Error 403: access_denied"
+# Dovecot "(mail_max_userip_connections=10)"; hosters "limit of 16 connections", "more than 5 concurrent connections"
+_LIMIT = re.compile(
+    r"connections\s*[=:]\s*(\d{1,5})\b|\b(\d{1,5}) (?:simultaneous |concurrent |parallel |IMAP )*connections\b", re.IGNORECASE
+)
+# Exchange "Suggested Backoff Time: 89117 milliseconds"
+_BACKOFF = re.compile(r"back-?off time:?\s*(\d{1,9}) (milliseconds|ms|seconds)\b", re.IGNORECASE)
 _WORDS = 2000  # characters kept of what somebody said
 
 
@@ -136,6 +142,19 @@ def heard_from_words(at: Where, authority: str, words: str) -> Heard:
         codes=tuple(dict.fromkeys(_numbers(words))),
         words=_printable(words),
     )
+
+
+def limit_of(words: str) -> int | None:
+    """How many connections a server says that it allows; None where it names no number."""
+    found = _LIMIT.search(words)
+    number = int(found[1] or found[2]) if found is not None else 0
+    return number or None
+
+
+def backoff_of(words: str) -> float | None:
+    """The seconds that a server asks for in its words; None where it names no time."""
+    found = _BACKOFF.search(words)
+    return None if found is None else int(found[1]) / (1 if found[2].lower() == "seconds" else 1000)
 
 
 def _fields(body: bytes) -> dict[str, object] | None:

@@ -12,11 +12,14 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, cast
 
 from postroom.errors import ConnectError, Lost, NetworkError, TimedOut, TlsError
+from postroom.net.deflate import Deflater, Inflating
+from postroom.net.proxied import open_through
+from postroom.settings import ProxySettings
 
 
 class Receiver(Protocol):
@@ -32,21 +35,48 @@ class Receiver(Protocol):
 
 @dataclass
 class Dialer:
-    """Makes connections; keeps one TLS context for each file of authorities, read again when the file changes."""
+    """Makes connections; keeps one TLS context for each file of authorities, read again when the file changes.
+
+    ``count`` is told of the octets that its connections receive.
+    """
 
     _contexts: dict[tuple[Path | None, int], ssl.SSLContext] = field(default_factory=dict)
+    count: Callable[[int], None] | None = None
 
-    async def connect(self, host: str, port: int, receiver: Receiver, *, tls: bool, ca_file: Path | None, timeout: float) -> Stream:
-        """Connect, with TLS at once where asked for. Raises ``ConnectError``, ``TlsError``, ``TimedOut``."""
+    def counting(self, count: Callable[[int], None]) -> Dialer:
+        """The same, with ``count`` told of what is received."""
+        return replace(self, count=count)
+
+    async def connect(
+        self,
+        host: str,
+        port: int,
+        receiver: Receiver,
+        *,
+        tls: bool,
+        ca_file: Path | None,
+        timeout: float,
+        via: ProxySettings | None = None,
+    ) -> Stream:
+        """Connect, through a proxy where one is named, with TLS at once where asked for.
+
+        Raises ``ConnectError``, ``TlsError``, ``ProxyError``, ``TimedOut``.
+        """
         context = self.context(ca_file) if tls else None
         loop = asyncio.get_running_loop()
-        stream = Stream(receiver, f"{host}:{port}", host)
+        place = placed(host, port, via)
+        stream = Stream(receiver, place, host, self.count)
+        name = host if tls else None
         try:
             async with asyncio.timeout(timeout):
-                await loop.create_connection(lambda: stream, host, port, ssl=context, server_hostname=host if tls else None)
+                if via is None:
+                    await loop.create_connection(lambda: stream, host, port, ssl=context, server_hostname=name)
+                else:
+                    sock = await open_through(via, host, port)
+                    await loop.create_connection(lambda: stream, sock=sock, ssl=context, server_hostname=name)
         except (OSError, TimeoutError) as error:
             stream.abort()
-            raise translated(error, f"{host}:{port}", timeout) from error
+            raise translated(error, place, timeout) from error
         return stream
 
     async def resolve(self, host: str, port: int, timeout: float) -> list[str]:
@@ -59,13 +89,16 @@ class Dialer:
             raise translated(error, host, timeout) from error
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
-    async def reach(self, host: str, port: int, timeout: float) -> None:
-        """Connect and let go again, for a person who asks. Raises ``ConnectError``, ``TimedOut``."""
+    async def reach(self, host: str, port: int, timeout: float, via: ProxySettings | None = None) -> None:
+        """Connect and let go again, for a person who asks. Raises ``ConnectError``, ``ProxyError``, ``TimedOut``."""
         try:
             async with asyncio.timeout(timeout):
+                if via is not None:
+                    (await open_through(via, host, port)).close()
+                    return
                 _, writer = await asyncio.open_connection(host, port)
         except (OSError, TimeoutError) as error:
-            raise translated(error, f"{host}:{port}", timeout) from error
+            raise translated(error, placed(host, port, via), timeout) from error
         writer.close()
 
     def context(self, ca_file: Path | None) -> ssl.SSLContext:
@@ -82,6 +115,11 @@ class Dialer:
         except (OSError, ssl.SSLError) as error:
             raise TlsError(f"tls-ca-file {ca_file}: {error}", remedy="Name a file with certificates in PEM form.") from error
         return context
+
+
+def placed(host: str, port: int, via: ProxySettings | None) -> str:
+    """How errors name a server, and the proxy that leads there."""
+    return f"{host}:{port}" if via is None else f"{host}:{port} (through the {via.place})"
 
 
 def translated(error: BaseException, place: str, timeout: float = 0) -> NetworkError:
@@ -102,10 +140,11 @@ def translated(error: BaseException, place: str, timeout: float = 0) -> NetworkE
 
 
 class Stream(asyncio.BufferedProtocol):
-    """A conversation. One task reads it. Octets are counted both ways, TLS not included."""
+    """A conversation. One task reads it. Octets are counted both ways as they cross the network, TLS not included."""
 
-    def __init__(self, receiver: Receiver, place: str, host: str) -> None:
+    def __init__(self, receiver: Receiver, place: str, host: str, count: Callable[[int], None] | None = None) -> None:
         self._receiver = receiver
+        self._count = count
         self._place = place
         self._host = host
         self._transport: asyncio.Transport | None = None
@@ -114,22 +153,28 @@ class Stream(asyncio.BufferedProtocol):
         self._fresh = False  # octets came that no one was told of
         self._paused = False
         self._gone: str | None = None  # how the conversation ended
+        self._inflating: Inflating | None = None
+        self._deflater: Deflater | None = None
         self.octets_in = 0
         self.octets_out = 0
 
     # --- what the reader calls
 
     async def more(self, timeout: float) -> None:
-        """Return when octets came. Raises ``Lost`` when the conversation is over, ``TimedOut``; both end it."""
+        """Return when octets came. Raises ``Lost`` when the conversation is over, ``TimedOut``, ``RemoteProtocolError`` for
+        a compressed stream that is broken; all end it."""
         if not await self.more_within(timeout):
             self.abort()
             raise TimedOut(f"{self._place} within {timeout:g} s")
 
     async def more_within(self, seconds: float) -> bool:
-        """True when octets came, False after so long a silence. Raises ``Lost``."""
+        """True when octets came, False after so long a silence. Raises ``Lost``, ``RemoteProtocolError``."""
+        if self._inflating is not None and self._inflating.inflate():
+            self._fresh = True
         if self._fresh:
             self._fresh = False
             return True
+        self._check_inflating()
         if self._gone is not None:
             raise Lost(f"{self._place}: {self._gone}")
         if self._paused and not self._receiver.full and self._transport is not None:
@@ -143,15 +188,24 @@ class Stream(asyncio.BufferedProtocol):
             return False
         finally:
             self._waiter = None
+        if not self._fresh:
+            self._check_inflating()
         if not self._fresh and self._gone is not None:
             raise Lost(f"{self._place}: {self._gone}")
         self._fresh = False
         return True
 
+    def _check_inflating(self) -> None:
+        if self._inflating is not None and self._inflating.broken is not None:
+            self.abort()
+            raise self._inflating.broken
+
     async def write(self, octets: bytes, timeout: float) -> None:
         """Send; return when the peer keeps up. Raises ``Lost``, ``TimedOut``."""
         if self._transport is None or self._gone is not None:
             raise Lost(f"{self._place}: {self._gone or 'closed'}")
+        if self._deflater is not None:
+            octets = self._deflater.deflate(octets)
         self.octets_out += len(octets)
         self._transport.write(octets)
         if self._drained is not None:
@@ -176,6 +230,14 @@ class Stream(asyncio.BufferedProtocol):
         if transport is None:
             raise Lost(f"{self._place}: closed during STARTTLS")
         self._transport = transport
+
+    def start_deflate(self, received: bytes) -> None:
+        """Go on deflated, both ways. ``received`` came behind the server's word for it, and is deflated already."""
+        self._inflating = Inflating(self._receiver)
+        self._deflater = Deflater()
+        self._receiver = self._inflating
+        self._inflating.feed(received)
+        self._fresh = False
 
     @property
     def protection(self) -> str:
@@ -212,6 +274,8 @@ class Stream(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._receiver.received(nbytes)
         self.octets_in += nbytes
+        if self._count is not None:
+            self._count(nbytes)
         self._fresh = True
         if self._receiver.full and self._transport is not None:
             self._paused = True

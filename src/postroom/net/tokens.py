@@ -25,6 +25,7 @@ from postroom.net.grants import Application, External, RefreshToken, Way, form_o
 from postroom.net.http import Http
 from postroom.net.refusals import named
 from postroom.secret import Secret
+from postroom.settings import ProxySettings
 from postroom.wire.jwt import claims_of
 
 _CLAIM = 60.0  # seconds that one request may take; longer than any
@@ -59,6 +60,7 @@ class TokenRequest:
     issuer: str | None = None  # the authority's own name for itself
     client: str = ""  # section, for what a person is told to do
     consented: Consented | None = None
+    via: ProxySettings | None = None  # the proxy, for hosts that it does not exclude
 
     @property
     def title(self) -> str:
@@ -249,11 +251,13 @@ class Tokens:
     async def _ask(self, request: TokenRequest, refresh_token: Secret) -> TokenFields:
         self.requests += 1
         if isinstance(request.way, External):
-            return await self._ask_outside(request.way, request.ca_file)
+            return await self._ask_outside(request.way, request)
         now = self._clock.now()
         form = form_of(request.way, refresh_token, request.application, request.token_endpoint, request.scope, now)
         try:
-            answer = await self._http.post_form(request.token_endpoint, form, ca_file=request.ca_file, timeout=_REQUEST)
+            answer = await self._http.post_form(
+                request.token_endpoint, form, ca_file=request.ca_file, timeout=_REQUEST, via=request.via
+            )
             token = answers.token_of(answer, form, request.authority)
         except PostroomError as error:
             error.detail = f"{request.title}: {error.detail}"
@@ -262,11 +266,11 @@ class Tokens:
             raise
         return TokenFields(token.access_token, token.expires_in, token.refresh_token, token.scope, token.refresh_expires_in)
 
-    async def _ask_outside(self, way: External, ca_file: Path | None) -> TokenFields:
+    async def _ask_outside(self, way: External, request: TokenRequest) -> TokenFields:
         if way.command is not None:
             return self._outside(await way.run(_REQUEST), way.command[0])
         assert way.url is not None
-        answer = await self._http.get(way.url, ca_file=ca_file, timeout=_REQUEST)
+        answer = await self._http.get(way.url, ca_file=request.ca_file, timeout=_REQUEST, via=request.via)
         return self._outside(answers.outside_body(answer, way.url), way.url)
 
     def _outside(self, body: bytes, place: str) -> TokenFields:

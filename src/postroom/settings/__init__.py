@@ -8,6 +8,7 @@ The rule: nothing here knows a provider, opens a connection or reads a file that
 
 from postroom.settings.configuration import Configuration, parse_configuration, unusable
 from postroom.settings.faults import Fault, Severity
+from postroom.settings.network import Hosts, ProxySettings, ProxyType
 from postroom.settings.option import Effect
 from postroom.settings.pop_client import PopClient
 from postroom.settings.sections import AuthoritySection, LogSettings, SecretSection, ServerSettings, WebSettings
@@ -22,9 +23,12 @@ __all__ = [
     "Fault",
     "FirstRead",
     "GrantType",
+    "Hosts",
     "LogSettings",
     "MailboxType",
     "PopClient",
+    "ProxySettings",
+    "ProxyType",
     "PublishingStatus",
     "SecretSection",
     "Security",

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from postroom.settings import checks
+from postroom.settings import checks, network
 from postroom.settings.context import Context, ProviderFacts
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.ini import Ini, IniSection, read_ini
+from postroom.settings.network import ProxySettings
 from postroom.settings.option import Surroundings, options_of
 from postroom.settings.pop_client import PopClient
 from postroom.settings.reading import (
@@ -22,6 +23,7 @@ from postroom.settings.reading import (
     Findings,
     Values,
     check_section_name,
+    fault_of,
     kind_of,
     read_client,
     read_shared,
@@ -33,6 +35,7 @@ from postroom.settings.sections import (
     DEFAULTS,
     LOG,
     POP_CLIENT,
+    PROXY,
     SECRET,
     SETTINGS,
     WEB,
@@ -63,11 +66,16 @@ class Configuration:
     sections: tuple[str, ...] = ()  # all pop-client sections in the order of the file, faulty ones among them
     hangs_on: Mapping[str, frozenset[str]] = field(default_factory=dict)  # clients: the faulty sections that they need
     named_files: frozenset[Path] = frozenset()  # files that values are read from; one's change is a change of the value
+    proxy: ProxySettings = field(default_factory=ProxySettings)
 
     @property
     def whole(self) -> bool:
         """Whether a fault concerns the file as a whole, so that nothing of it can be used."""
         return any(fault.whole for fault in self.faults)
+
+    def proxy_of(self, client: PopClient) -> ProxySettings | None:
+        """The proxy that a client's connections are made through: its own, else the section's where that is used."""
+        return client.proxy or (self.proxy if self.proxy.use_proxy else None)
 
     def faults_of(self, section: str) -> tuple[Fault, ...]:
         """The faults that keep a section down: its own, and those of sections that it cannot be without."""
@@ -131,6 +139,7 @@ class _Parsing:
         secrets = self._named(SECRET, SecretSection)
         authorities = self._named(AUTHORITY, AuthoritySection)
         settings, web, log = self._settings(), self._single(WEB, WebSettings), self._single(LOG, LogSettings)
+        proxy, proxies = self._proxy()
         drafts = self._drafts()
         context = Context(self._places(SECRET), self._places(AUTHORITY), self._providers, drafts)
         for draft in drafts:
@@ -138,7 +147,11 @@ class _Parsing:
                 self._findings.add(fault)
         faults = self._findings.faults()
         guilty = {fault.section for fault in faults if fault.severity is Severity.FAULT and fault.section}
-        hangs_on = {draft.client.section: checks.needs(draft, context) & guilty for draft in drafts}
+        needs = {
+            draft.client.section: checks.needs(draft, context) | (proxies if draft.client.proxy is None else frozenset())
+            for draft in drafts
+        }
+        hangs_on = {section: needed & guilty for section, needed in needs.items()}
         hangs_on = {section: guilt for section, guilt in hangs_on.items() if guilt}
         faulty = frozenset(guilty | set(hangs_on))
         sound = [draft for draft in drafts if draft.client.section not in faulty]
@@ -155,6 +168,7 @@ class _Parsing:
             sections=tuple(draft.client.section for draft in drafts),
             hangs_on=hangs_on,
             named_files=frozenset(self._named_files),
+            proxy=proxy,
         )
 
     def _of_kind(self, kind: SectionKind) -> list[tuple[IniSection, str]]:
@@ -180,6 +194,20 @@ class _Parsing:
         for section, _ in self._of_kind(kind):
             return record(**self._values(kind, section).sound)
         return record()
+
+    def _proxy(self) -> tuple[ProxySettings, frozenset[str]]:
+        """The proxy, and the name of its section where clients cannot be without it: none of them goes past it by mistake."""
+        for section, _ in self._of_kind(PROXY):
+            values = self._values(PROXY, section)
+            proxy = ProxySettings(**values.sound)
+            lacking = options_of(ProxySettings).keys() - values.written.keys()
+            for name, problem, valid in network.complaints(proxy, lacking):
+                option = options_of(ProxySettings)[name]
+                self._findings.add(fault_of(str(self._file), section, option, problem, valid))
+            torn = any(fault.section.lower() == PROXY.name for fault in self._findings.torn)
+            needed = proxy.use_proxy or torn or "use_proxy" in values.wrong
+            return proxy, frozenset({section.name} if needed else ())
+        return ProxySettings(), frozenset()
 
     def _settings(self) -> ServerSettings:
         sound = {}

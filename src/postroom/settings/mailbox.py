@@ -168,7 +168,7 @@ class MailboxOptions:
     )
     after_capture: Disposition = option(
         "after-capture",
-        values.one_of(Disposition),
+        values.one_of(Disposition, without=(Disposition.RETRIEVED,)),
         default="keep",
         valid="keep, seen, delete, move",
         effect=Effect.NEXT_CYCLE,

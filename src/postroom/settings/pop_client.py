@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from postroom.settings import values
 from postroom.settings.mailbox import MailboxOptions
+from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, option
 from postroom.settings.words import GrantType
 
@@ -21,6 +22,13 @@ _WHOLE = "The option."
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopClient(MailboxOptions):
     """One mailbox that is read. The section's record as one cycle sees it, from beginning to end."""
+
+    # what has no option of its own, and a property of mail.<type>.* says (``properties``)
+    proxy: ProxySettings | None = None  # of this mailbox alone
+    compress: bool = False  # IMAP: COMPRESS=DEFLATE where the server offers it (RFC 4978)
+    disable_top: bool = False  # POP3: TOP is never sent
+    disable_capa: bool = False  # POP3: CAPA is never sent
+    two_line_xoauth2: bool | None = None  # the token follows in a line of its own; None: as the provider wants it
 
     mechanisms: tuple[str, ...] = option(
         "mail.<type>.auth.mechanisms",

@@ -83,7 +83,7 @@ class Draft:
         severity: Severity = Severity.FAULT,
         mask: bool = False,
     ) -> Fault:
-        """A fault of this client about a field: at its line, or at the section's head where it is not written."""
+        """A fault of this client about an option: at its line, or at the section's head where it is not written."""
         option = options_of(PopClient)[name]
         entry = self.written.get(name)
         value = "" if entry is None else MASK if option.secret or mask else shown(entry.value)
@@ -209,6 +209,13 @@ def require(kind: SectionKind, section: IniSection, values: Values, findings: Fi
             written = option.written(type_word)
             problem = "the option is required here and is not written"
             findings.add(Fault(findings.file, section.line, section.name, written, "", problem, option.valid))
+
+
+def fault_of(file: str, section: IniSection, option: Option, problem: str, valid: str) -> Fault:
+    """A fault of a section about an option: at its line, or at the section's head where it is not written."""
+    entry = section.entries.get(option.name.lower())
+    value = "" if entry is None else MASK if option.secret else shown(entry.value)
+    return Fault(file, entry.line if entry else section.line, section.name, option.name, value, problem, valid)
 
 
 def read_shared(section: IniSection, findings: Findings, surroundings: Surroundings) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from postroom.secret import Secret
 from postroom.settings import values
+from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, option
 from postroom.settings.pop_client import PopClient
 from postroom.settings.words import PublishingStatus
@@ -267,8 +268,9 @@ AUTHORITY = SectionKind(
 SETTINGS = SectionKind("settings", ServerSettings, "What concerns the whole server.")
 WEB = SectionKind("web", WebSettings, "Where the server answers for itself.")
 LOG = SectionKind("log", LogSettings, "What is written to the log.")
+PROXY = SectionKind("proxy", ProxySettings, "Through whom mailboxes and token authorities are reached.")
 
-SECTIONS = (POP_CLIENT, SECRET, AUTHORITY, SETTINGS, WEB, LOG)
+SECTIONS = (POP_CLIENT, SECRET, AUTHORITY, PROXY, SETTINGS, WEB, LOG)
 DEFAULTS = "defaults-pop-client"
 
 OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
@@ -284,7 +286,6 @@ SECTIONS_WITHOUT_EFFECT = (
     "defaults-smtp-client",
     "email-processing",
     "smtp-listener",
-    "proxy",
     "webhook-<name>",
     "pull-<name>",
     "stream-<name>",

@@ -133,12 +133,12 @@ def size_of(minimum: int) -> Callable[[str, Surroundings], int]:
     return parse
 
 
-def one_of(choices: type[Word], complaint: str = "") -> Callable[[str, Surroundings], Word]:
-    """A member of the enumeration by its value, in any case."""
+def one_of(choices: type[Word], complaint: str = "", without: Sequence[Word] = ()) -> Callable[[str, Surroundings], Word]:
+    """A member of the enumeration by its value, in any case; some may be none that is written."""
 
     def parse(value: str, _: Surroundings) -> Word:
         for member in choices:
-            if str(member.value).lower() == value.lower():
+            if str(member.value).lower() == value.lower() and member not in without:
                 return member
         raise ValueError(complaint or "is none of the valid values")
 

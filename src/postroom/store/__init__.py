@@ -43,7 +43,7 @@ from postroom.model import (
     WorkState,
 )
 from postroom.secret import Secret
-from postroom.store import capture, copies, grants, reading, work
+from postroom.store import allowances, capture, copies, grants, reading, work
 from postroom.store.audits import Audits
 from postroom.store.blobs import Blobs
 from postroom.store.database import Database, translated
@@ -118,6 +118,14 @@ class Store:
     async def rebirth(self, lease: Lease) -> int:
         """Begin a new epoch of a folder; return its number."""
         return await self._db.run(lambda db: capture.rebirth(db, lease))
+
+    async def spend(self, source: int, octets: int, most: float, per_second: float) -> float:
+        """Count octets that were read of a source; return how many more may be.
+
+        What may be read grows by so many a second, up to ``most``. Below zero: more was read than there was.
+        """
+        now = self._clock.now()
+        return await self._db.run(lambda db: allowances.spend(db, source, octets, most, per_second, now))
 
     # --- receipts
 

@@ -20,6 +20,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from postroom.errors import StoreError
 from postroom.model import Reference
@@ -66,13 +67,16 @@ class Blobs:
             return Reference(segment, offset, len(octets), digest)
 
     def reserve(self, length: int) -> Reservation:
-        """Take room for a long message whose octets come in pieces."""
+        """Take room for a long message of about that length whose octets come in pieces."""
+        return Reservation(self._room, length)
+
+    def _room(self, length: int) -> Room:
         with self._lock:
             self._write_waiting()
             segment, offset = self._give(HEADER.size + length)
             assert self._file is not None
             self._written = self._end  # the room is written through the reservation
-            return Reservation(os.dup(self._file), segment, offset, length)
+            return Room(os.dup(self._file), segment, offset, length)
 
     def sync(self) -> None:
         """Make durable what was appended. Raises ``OSError``, ``StoreFull``, ``StoreError``.
@@ -218,15 +222,30 @@ class Blobs:
         return self._directory / f"{number:08d}.segment"
 
 
-class Reservation:
-    """Room for one long message. ``write`` its pieces in order, then ``finish``; or ``abandon`` it."""
+class Room(NamedTuple):
+    """Octets of a segment that are one message's."""
 
-    def __init__(self, file: int, segment: int, offset: int, length: int) -> None:
-        self._file = file
-        self._segment = segment
-        self._offset = offset
-        self._length = length
-        self._position = offset + HEADER.size
+    file: int  # of its own
+    segment: int
+    offset: int  # of the header
+    length: int  # behind the header
+
+    @property
+    def start(self) -> int:
+        """Where the message's octets begin."""
+        return self.offset + HEADER.size
+
+
+class Reservation:
+    """Room for one long message. ``write`` its pieces in order, then ``finish``; or ``abandon`` it.
+
+    A message that grows longer than announced (RFC 1939 lets a server say what it likes) moves to a larger room.
+    """
+
+    def __init__(self, room: Callable[[int], Room], length: int) -> None:
+        self._take = room
+        self._room = room(length)
+        self._length = 0
         self._digest = hashlib.sha256()
 
     @translated()
@@ -235,23 +254,33 @@ class Reservation:
         for octets in pieces:
             self._digest.update(octets)
             view = memoryview(octets)
+            if self._length + len(view) > self._room.length:
+                self._move(2 * (self._length + len(view)))
             while view:
-                count = os.pwrite(self._file, view, self._position)
-                view, self._position = view[count:], self._position + count
+                count = os.pwrite(self._room.file, view, self._room.start + self._length)
+                view, self._length = view[count:], self._length + count
+
+    def _move(self, length: int) -> None:
+        former, self._room = self._room, self._take(length)
+        moved = 0
+        while moved < self._length:
+            piece = os.pread(former.file, min(_PIECE, self._length - moved), former.start + moved)
+            if not piece:
+                raise StoreError(f"segment {former.segment} at {former.offset}: octets are missing")
+            moved += os.pwrite(self._room.file, piece, self._room.start + moved)
+        os.close(former.file)
 
     @translated()
     def finish(self) -> Reference:
-        """Write the header; the message is durable after the next ``sync``. Raises ``StoreError`` when octets are missing."""
-        if self._position != self._offset + HEADER.size + self._length:
-            raise StoreError("a message ended before its announced length")
+        """Write the header; the message is durable after the next ``sync``. Raises ``StoreFull``, ``StoreError``."""
         digest = self._digest.digest()
-        os.pwrite(self._file, HEADER.pack(MAGIC, PLAIN, self._length, digest), self._offset)
-        os.close(self._file)
-        return Reference(self._segment, self._offset, self._length, digest)
+        os.pwrite(self._room.file, HEADER.pack(MAGIC, PLAIN, self._length, digest), self._room.offset)
+        os.close(self._room.file)
+        return Reference(self._room.segment, self._room.offset, self._length, digest)
 
     def abandon(self) -> None:
         """Give up; the room stays unused until the segment is reclaimed."""
-        os.close(self._file)
+        os.close(self._room.file)
 
 
 def _sha256(octets: bytes) -> bytes:

@@ -13,9 +13,10 @@ from postroom.model import Condition, Copy, Facts, Health, Listed, MessageRow, R
 from postroom.store import copies
 
 _REPORT = """
-INSERT INTO conditions VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
-SET health = ?2, proved_at = coalesce(?3, proved_at), fault = ?4, remedy = ?5, retry_at = ?6"""
-_CONDITIONS = "SELECT client, health, proved_at, fault, remedy, retry_at FROM conditions"
+INSERT INTO conditions (client, health, proved_at, fault, remedy, retry_at, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT DO UPDATE SET health = ?2, proved_at = coalesce(?3, proved_at), fault = ?4, remedy = ?5, retry_at = ?6,
+                          started_at = coalesce(?7, started_at)"""
+_CONDITIONS = "SELECT client, health, proved_at, fault, remedy, retry_at, started_at FROM conditions"
 _COUNTS = "SELECT client, count(*), sum(length), max(received) FROM messages GROUP BY client"
 _OPEN = """
 SELECT m.client, count(*) FROM work w JOIN messages m ON m.id = w.subject
@@ -53,7 +54,7 @@ class Counts:
 def report(db: apsw.Connection, condition: Condition) -> None:
     """Keep a client's health; the last proof stays when there is no newer one."""
     c = condition
-    db.execute(_REPORT, (c.client, c.health.value, c.proved_at, c.fault, c.remedy, c.retry_at))
+    db.execute(_REPORT, (c.client, c.health.value, c.proved_at, c.fault, c.remedy, c.retry_at, c.started_at))
 
 
 def conditions(db: apsw.Connection) -> dict[str, Condition]:

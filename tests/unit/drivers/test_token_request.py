@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from postroom.net.credentials import PasswordCredentials, TokenCredentials
 from postroom.net.grants import Application, ClientCredentials, External, OwnerPassword, RefreshToken, ServiceAccount
 from postroom.net.tokens import Consented, TokenRequest
 from postroom.secret import Secret
-from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, SecretSection, ServiceAccountKey
+from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, ProxySettings, SecretSection, ServiceAccountKey
 
 PROVIDERS = Providers()
 MICROSOFT = "https://login.microsoftonline.com"
@@ -216,3 +217,10 @@ def test_what_a_token_must_say(options: dict[str, Any], delegated: str, applicat
     found = wanted(box.client, PROVIDERS.authority_of(box.client, sections))
     assert (found.account, found.delegated, found.application) == ("b@example.org", delegated, application)
     assert ("https://outlook.office.com" in found.audiences) is readable
+
+
+def test_tokens_are_asked_for_through_the_mailboxs_proxy() -> None:
+    via = ProxySettings(use_proxy=True, host="proxy.example")
+    request = token_request(replace(mailbox(), proxy=via), PROVIDERS)
+    assert request.via is via
+    assert asked().via is None

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from desk import Desk, fill
-from fakes import HandClock, MemoryReader, client, kit, refused
+from fakes import MemoryReader, client, kit, refused
 from postroom import events
 from postroom.drivers import Kit, Mailbox
 from postroom.engine.audit import Auditing, FolderAudit
+from postroom.engine.budget import Budget
 from postroom.engine.watch import Surroundings, Watch
 from postroom.errors import ImapStatus
 from postroom.model import Audit, Disposition, Listed
@@ -294,8 +295,8 @@ async def test_p19_a_watched_mailbox_repairs_itself(desk: Desk, monkeypatch: pyt
 
     monkeypatch.setattr("postroom.engine.watch.open_reader", open_reader)
     mailbox = Mailbox(client(cycle_time=3600.0), None, {})
-    around = Surroundings(desk.store, kit(HandClock()), desk.observer, lambda *_: None, lambda: None, DAY)
-    object.__setattr__(around.kit, "clock", clock)
+    budget = Budget(clock, desk.observer)
+    around = Surroundings(desk.store, kit(clock), desk.observer, lambda *_: None, lambda: None, budget, DAY)
     running = asyncio.create_task(Watch("pop-client-a", lambda: mailbox, around).run())
     try:
         while not desk.observer.of(events.MISSING):

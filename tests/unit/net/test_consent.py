@@ -13,6 +13,7 @@ from postroom.net.consent import Asked, Place, await_device, begin, begin_device
 from postroom.net.grants import Application
 from postroom.net.http import HttpAnswer
 from postroom.secret import Secret
+from postroom.settings import ProxySettings
 from postroom.wire.oauth import DeviceAuthorization, code_challenge
 
 URI = "http://127.0.0.1:8026/"
@@ -295,3 +296,16 @@ async def test_a_device_code_that_was_over_from_the_start_is_not_asked_with() ->
     with pytest.raises(ConsentFailed, match="not entered in time"):
         await await_device(authority, PLACE, replace(DEVICE, expires_in=0.0), HastyClock())
     assert authority.forms == []
+
+
+# --- through a proxy --------------------------------------------------------------------------------------------------
+
+
+async def test_every_request_of_a_consent_goes_through_the_proxy() -> None:
+    authority, via = Authority(), ProxySettings(use_proxy=True, host="proxy.example")
+    place = replace(PLACE, via=via)
+    authority.answers = [HttpAnswer(200, b'{"device_code":"d","user_code":"u","verification_uri":"https://a.example/"}', None)]
+    device = await begin_device(authority, "https://authority.example/device", place, None)
+    await await_device(authority, place, device, HastyClock())
+    await exchange(authority, place, asked(), Secret("code"), START)
+    assert authority.vias == [via] * 3

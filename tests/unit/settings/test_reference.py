@@ -55,7 +55,7 @@ def test_what_the_family_does_not_say_is_said_to_be_ours(entry: Entry) -> None:
 
 
 def test_an_option_may_stand_in_several_sections() -> None:
-    assert [entry.section for entry in find_entries("PASSWORD")] == ["pop-client", "secret-<secretName>"]
+    assert [entry.section for entry in find_entries("PASSWORD")] == ["pop-client", "secret-<secretName>", "proxy"]
 
 
 @pytest.mark.parametrize("name", ["mail.<type>.auth.mechanisms", "mail.imap.auth.mechanisms", "Mail.POP3.auth.mechanisms"])

@@ -112,13 +112,19 @@ def test_a_long_message_comes_in_pieces_between_short_ones(blobs: Blobs) -> None
     assert reference.digest == hashlib.sha256(b"abcdefghi").digest()
 
 
-@pytest.mark.parametrize("octets", [b"abc", b"abcdefghij"])
-def test_a_message_of_another_length_than_announced_is_refused(blobs: Blobs, octets: bytes) -> None:
+@pytest.mark.parametrize("pieces", [[b""], [b"abc"], [b"abcdefghi", b"j"], [b"abc" * 1000, b"d" * 100_000], [b"z" * 3_000_000]])
+def test_a_message_may_be_of_another_length_than_announced(blobs: Blobs, pieces: list[bytes]) -> None:
+    before = blobs.append(b"before")
     reservation = blobs.reserve(9)
-    reservation.write([octets])
-    with pytest.raises(StoreError, match="announced length"):
-        reservation.finish()
-    reservation.abandon()
+    between = blobs.append(b"between")
+    for piece in pieces:
+        reservation.write([piece])
+    reference = reservation.finish()
+    after = blobs.append(b"after")
+    blobs.sync()
+    assert [blobs.read(r) for r in (before, between, after)] == [b"before", b"between", b"after"]
+    assert blobs.read(reference) == b"".join(pieces)
+    assert reference.length == len(b"".join(pieces))
 
 
 def test_an_abandoned_room_hides_nothing(blobs: Blobs) -> None:

@@ -17,7 +17,7 @@ from postroom.app.core import Core, opened
 from postroom.app.observing import Quiet
 from postroom.app.terminal import FAILED, MISSING, print_json
 from postroom.clock import SystemClock
-from postroom.drivers import Mailbox, open_reader
+from postroom.drivers import Mailbox, open_reader, place_of
 from postroom.engine.audit import SHOWN, FolderAudit
 from postroom.errors import PostroomError
 from postroom.model import Audit, Missing, Trouble
@@ -126,7 +126,7 @@ async def _client(core: Core, section: str, *, named: bool, repair: bool) -> Cli
 
 async def _source(core: Core, mailbox: Mailbox) -> int:
     client = mailbox.client
-    server = core.kit.providers.place_of(client, mailbox.authorities).host
+    server = place_of(mailbox, core.kit.providers).host
     return await core.store.source(client.type.value, server, client.mailbox)
 
 

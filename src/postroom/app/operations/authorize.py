@@ -121,6 +121,7 @@ def _place(request: TokenRequest, endpoint: str, parameters: Mapping[str, str]) 
         request.issuer,
         request.authority,
         parameters,
+        request.via,
     )
 
 

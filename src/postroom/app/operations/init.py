@@ -57,7 +57,7 @@ class Given:
 
 async def init(file: Path, given: Given, wish: Wish, talk: Talk, resolver: Resolver | None = None) -> int:
     """Carry it out; the exit status. Raises ``ConfigError`` and what the steps raise; a file is written whole or not at all."""
-    found = await _found(given.address, talk, resolver)
+    found = await _found(given.address, file, talk, resolver)
     if not found.useful:
         raise ConfigError(f"nothing tells where the mail of {found.domain} is: write the section by hand, with server and type")
     existing = file.read_text("utf-8") if file.exists() else ""
@@ -76,8 +76,11 @@ async def init(file: Path, given: Given, wish: Wish, talk: Talk, resolver: Resol
     return await _connect(file, section, answers, wish, talk, capture=given.capture)
 
 
-async def _found(address: str, talk: Talk, resolver: Resolver | None) -> Found:
-    http = Http(Dialer())
+async def _found(address: str, file: Path, talk: Talk, resolver: Resolver | None) -> Found:
+    configuration = load(file, os.environ)
+    for fault in configuration.faults_of("proxy"):
+        raise fault.error()
+    http = Http(Dialer(), via=configuration.proxy)
     try:
         return await discover(address, Providers(), http, resolver or Resolver(), talk.say)
     finally:

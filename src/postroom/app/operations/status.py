@@ -15,14 +15,15 @@ from postroom.app.observing import Quiet
 from postroom.app.operations.audit import as_dict as audit_dict
 from postroom.clock import SystemClock
 from postroom.engine.forecast import Ending, soon
+from postroom.engine.silence import silent_for
 from postroom.model import Audit, Condition, Health, Trouble
-from postroom.settings import PopClient
 from postroom.store.reading import Counts
 
 _COLOURS = {
     Health.WORKING: "green",
     Health.STARTING: "cyan",
     Health.RETRYING: "yellow",
+    Health.PAUSED: "yellow",
     Health.NEEDS_PERSON: "red",
     Health.DISABLED: "bright_black",
     Health.STALE: "red",
@@ -134,7 +135,7 @@ def _status(
         health, fault, remedy = Health.DISABLED, "enable-client = false", ""
     login = client.mailbox if client is not None else ""
     process = readers.get(login, "")
-    if client is not None and _is_stale(client, health, condition.proved_at, now):
+    if client is not None and silent_for(dataclasses.replace(condition, health=health), client, now) is not None:
         health, fault = Health.STALE, fault or "no check was proved for longer than its cycles explain"
         remedy = "Look at the service's log." if process else "No process reads it now: start the service, postroom run."
     return ClientStatus(
@@ -152,12 +153,6 @@ def _status(
         tuple((folder, trouble) for name, folder, trouble in troubles if name == login),
         address=client.serves if client is not None else "",
     )
-
-
-def _is_stale(client: PopClient, health: Health, proved_at: float | None, now: float) -> bool:
-    """True when the last proof is older than two cycles and the time-outs of a third explain."""
-    patience = 2 * client.cycle_time + client.connect_timeout + client.protocol_timeout
-    return health in (Health.WORKING, Health.RETRYING) and proved_at is not None and now - proved_at > patience
 
 
 def _age(at: float | None, now: float) -> float | None:
@@ -181,7 +176,7 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
             yield f"{'':{width}}  {item.fault}"
         if item.remedy and item.health is not Health.WORKING:
             yield f"{'':{width}}  → {item.remedy}"
-        if item.retry_in is not None and item.health in (Health.RETRYING, Health.NEEDS_PERSON):
+        if item.retry_in is not None and item.health in (Health.RETRYING, Health.PAUSED, Health.NEEDS_PERSON):
             yield f"{'':{width}}  tried again in {_span(item.retry_in)}"
         for folder, trouble in item.troubles:
             yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"

@@ -110,6 +110,12 @@ class Fragments:
         """True when nothing was received that was not taken."""
         return self._start == self._end and not self._parts
 
+    def take(self) -> bytes:
+        """All that was received and not taken, as it came: what follows is another encoding."""
+        octets = bytes(self._view[self._start : self._end])
+        self._start = self._end = self._scan = 0
+        return octets
+
     def shrink(self) -> None:
         """Give memory back; for a conversation that is about to idle."""
         if self._start == self._end and len(self._buffer) > _SMALL:

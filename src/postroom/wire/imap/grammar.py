@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from postroom.wire.imap import types
 from postroom.wire.imap.fragments import STREAMED, Parts
+from postroom.wire.imap.numbers import Numbers
 
 _NUMBER = re.compile(rb"\d{1,20}(?![^ )\]])")
 _ATOM = re.compile(rb"[^\x00-\x20()\{\"\x7f]+")
@@ -154,7 +155,70 @@ def _capability(cursor: _Cursor, _name: bytes) -> types.Response:
 
 def _search(cursor: _Cursor, _name: bytes) -> types.Response:
     words = cursor.text[cursor.position :].split(b"(")[0].split()  # RFC 7162 appends "(MODSEQ n)"
-    return types.Search(tuple(int(word) for word in words))
+    return types.Search(Numbers.of(int(word) for word in words))
+
+
+def _esearch(cursor: _Cursor, _name: bytes) -> types.Response:
+    """esearch-response = "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data)."""
+    tag, uid, numbers = "", False, {}
+    every: Numbers | None = None
+    if cursor.peek() == b"(":  # search-correlator = SP "(" "TAG" SP tag-string ")"
+        correlator = _value(cursor)
+        if isinstance(correlator, list) and len(correlator) == 2 and isinstance(correlator[1], bytes):
+            tag = _text(correlator[1])
+    while not cursor.at_end():
+        cursor.skip(b" ")
+        if cursor.at_end():
+            break
+        name = _atom(cursor).upper()
+        if name == b"UID":
+            uid = True
+            continue
+        cursor.skip(b" ")
+        if name == b"ALL":
+            every = Numbers.read(_atom(cursor))
+        elif name in (b"COUNT", b"MIN", b"MAX"):
+            numbers[name] = _number(cursor)
+        else:
+            _value(cursor)  # search-ret-data-ext
+    return types.ESearch(tag, uid, numbers.get(b"COUNT"), numbers.get(b"MIN"), numbers.get(b"MAX"), every)
+
+
+def _vanished(cursor: _Cursor, _name: bytes) -> types.Response:
+    """expunged-resp = "VANISHED" [SP "(EARLIER)"] SP known-uids (RFC 7162 section 7)."""
+    earlier = cursor.peek() == b"("
+    if earlier:
+        _value(cursor)
+        cursor.skip(b" ")
+    return types.Vanished(Numbers.read(_atom(cursor)), earlier)
+
+
+def _enabled(cursor: _Cursor, _name: bytes) -> types.Response:
+    words = cursor.text[cursor.position :].decode("ascii", "replace").upper().split()
+    return types.Enabled(frozenset(words))
+
+
+def _server_id(cursor: _Cursor, _name: bytes) -> types.Response:
+    """id-response = "ID" SP id-params-list; id-params-list = "(" #(string SP nstring) ")" / nil."""
+    values = _value(cursor) or []
+    if not isinstance(values, list):
+        raise _Unreadable("ID without its list")
+    pairs = zip(values[::2], values[1::2], strict=False)
+    return types.ServerId({_text(k).lower(): _text(v) for k, v in pairs if isinstance(k, bytes) and isinstance(v, bytes)})
+
+
+def _namespace(cursor: _Cursor, _name: bytes) -> types.Response:
+    """namespace-response = "NAMESPACE" SP namespace SP namespace SP namespace: personal, other users', shared."""
+    described = _value(cursor) or []
+    if not isinstance(described, list):
+        raise _Unreadable("NAMESPACE without its list")
+    personal: list[tuple[bytes, bytes | None]] = []
+    for each in described:
+        if isinstance(each, list) and len(each) >= 2 and not isinstance(each[1], list):
+            prefix, delimiter = each[0], each[1]
+            if isinstance(prefix, bytes) and (delimiter is None or isinstance(delimiter, bytes)):
+                personal.append((prefix, delimiter))
+    return types.Namespace(tuple(personal))
 
 
 def _status(cursor: _Cursor, _name: bytes) -> types.Response:
@@ -191,7 +255,12 @@ _UNTAGGED: dict[bytes, Callable[[_Cursor, bytes], types.Response]] = {
     b"BYE": _untagged_status,
     b"PREAUTH": _untagged_status,
     b"CAPABILITY": _capability,
+    b"ENABLED": _enabled,
+    b"ID": _server_id,
+    b"NAMESPACE": _namespace,
+    b"VANISHED": _vanished,
     b"SEARCH": _search,
+    b"ESEARCH": _esearch,
     b"STATUS": _status,
     b"LIST": _list,
 }
@@ -306,6 +375,13 @@ def _values(cursor: _Cursor, depth: int) -> list[object]:
         if not cursor.skip(b" "):
             values.append(_value(cursor, depth + 1))
     return values
+
+
+def _atom(cursor: _Cursor) -> bytes:
+    found = cursor.match(_ATOM)
+    if found is None:
+        raise _Unreadable("no atom where one belongs")
+    return found[0]
 
 
 def _string(cursor: _Cursor) -> bytes:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from postroom.wire.imap.numbers import Numbers
 
 
 class Status(enum.Enum):
@@ -67,7 +70,48 @@ class MailboxStatus:
 class Search:
     """mailbox-data "SEARCH" (RFC 3501 section 7.2.5)."""
 
-    numbers: tuple[int, ...]
+    numbers: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class ESearch:
+    """esearch-response (RFC 4731, RFC 9051 section 7.3.4)."""
+
+    tag: str = ""  # of the command that it answers; empty where the server does not say
+    uid: bool = False  # the numbers are UIDs
+    count: int | None = None
+    min: int | None = None
+    max: int | None = None
+    all: Numbers | None = None  # None: not returned, as when nothing was found
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """expunged-resp of RFC 7162 section 3.2.10: the UIDs themselves, where EXPUNGE names places in the list."""
+
+    uids: Numbers
+    earlier: bool = False  # gone before, and told because somebody asked; nothing is counted down
+
+
+@dataclass(frozen=True, slots=True)
+class Enabled:
+    """enable-data (RFC 5161 section 3.2), upper case."""
+
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerId:
+    """id-response (RFC 2971 section 3.2): what the server calls itself. Names of fields in lower case."""
+
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """namespace-response (RFC 2342 section 6): prefix and delimiter of each personal namespace; others are not ours."""
+
+    personal: tuple[tuple[bytes, bytes | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +155,20 @@ class Malformed:
 
 
 Response = (
-    StatusResponse | Continuation | Capability | Exists | Expunged | MailboxStatus | Search | ListEntry | Fetch | Other | Malformed
+    StatusResponse
+    | Continuation
+    | Capability
+    | Enabled
+    | ServerId
+    | Namespace
+    | Exists
+    | Expunged
+    | Vanished
+    | MailboxStatus
+    | Search
+    | ESearch
+    | ListEntry
+    | Fetch
+    | Other
+    | Malformed
 )
