@@ -49,6 +49,7 @@ def uid_of(name: str) -> int:
 class ImapSession(Conversation):
     """A logged-in conversation. One task uses it; after an error it is closed and never used again."""
 
+    read_only: bool = False  # folders are opened so that nothing there changes
     _authenticated = False
     _credentials: Credentials | None = None
 
@@ -175,7 +176,7 @@ class ImapSession(Conversation):
         return Folders(self)
 
     async def select(self, folder: str) -> Selected:
-        """Open a folder (RFC 9051 section 6.3.2). Raises ``ImapStatus``, and ``LoginRefused`` for a login that was none."""
+        """Open a folder (RFC 9051 sections 6.3.2, 6.3.3). Raises ``ImapStatus``, and ``LoginRefused`` for a login that was none."""
         try:
             selected = await self._select(folder, await self.folders.name(folder))
         except ImapStatus as refused:
@@ -198,7 +199,7 @@ class ImapSession(Conversation):
 
     async def _select(self, folder: str, name: bytes) -> Selected:
         self.selected = selected = Selected(folder)
-        await self.command(commands.select(name, condstore="CONDSTORE" in self.capabilities))
+        await self.command(commands.select(name, condstore="CONDSTORE" in self.capabilities, read_only=self.read_only))
         selected.opened = True
         if not selected.validity or not selected.lasting:
             # None, or 0 against RFC 9051 section 2.3.1.1, or UIDNOTSTICKY (RFC 4315 section 3): UIDs hold until the next SELECT
@@ -241,16 +242,17 @@ class ImapSession(Conversation):
         selected = self.selected
         assert selected is not None
         if selected.exists <= _STRETCH:
-            yield await self._searched(criteria)
+            yield await self.searched(criteria)
             return
         low = 1
         while low <= selected.exists:
             expunged = selected.expunged
-            yield await self._searched(b"%d:%d " % (low, min(low + _STRETCH - 1, selected.exists)) + criteria)
+            yield await self.searched(b"%d:%d " % (low, min(low + _STRETCH - 1, selected.exists)) + criteria)
             # EXPUNGE may come with UID SEARCH (RFC 9051 section 7.5.1), and moves what is behind it forward
             low = max(1, low + _STRETCH - (selected.expunged - expunged))
 
-    async def _searched(self, criteria: bytes) -> Numbers | None:
+    async def searched(self, criteria: bytes) -> Numbers | None:
+        """One SEARCH with one answer; None where the server gave none that can be read. Raises ``ImapStatus``."""
         tag = await self.send(commands.uid_search(criteria, extended=self.knows("ESEARCH")))
         found: Numbers | None = None
         for response in await self.finish(tag):

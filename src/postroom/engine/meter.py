@@ -118,6 +118,14 @@ class MeteredReader:
         self.meter.sign()
         return settlement
 
+    async def census(self, folder: str) -> AsyncGenerator[Sequence[Listed], None]:
+        await self.meter.check()
+        async with aclosing(self.reader.census(folder)) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                self.meter.sign()
+                yield piece
+                await self.meter.check()
+
     async def commit(self) -> Sequence[str]:
         return await self.reader.commit()
 
