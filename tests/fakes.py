@@ -286,6 +286,13 @@ class MemoryReader:
             else:
                 yield Fetched(message, found[0])
 
+    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        async for item in self.fetch(folder, listed):
+            if isinstance(item, Fetched):
+                octets = b"".join([piece async for piece in item.rest]) if item.rest is not None else item.octets
+                item = Fetched(item.listed, octets.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+            yield item
+
     async def _pieces(self, octets: bytes) -> AsyncIterator[bytes]:
         for start in range(0, len(octets), 7):
             await self._call("piece")

@@ -63,6 +63,18 @@ TROUBLE = Event(
     "A message is listed and could not be had; it is tried again.",
     ("client", "folder", "identifier", "detail"),
 )
+BIG = Event(
+    "big",
+    "warning",
+    "A message is larger than maximum-msg-size; big-messages said what was done.",
+    ("client", "folder", "identifier", "octets", "done"),
+)
+FAILED_ITEM = Event(
+    "failed_item",
+    "warning",
+    "A message that the server did not hand over for a day was moved to failed-items-folder-path.",
+    ("client", "folder", "identifier", "target", "detail"),
+)
 SESSION_ENDED = Event("session_ended", "debug", "The server ended a conversation with its token; a new one follows.", ("client",))
 RETRYING = Event("retrying", "warning", "A client failed and is tried again by itself.", ("client", "error", "remedy", "seconds"))
 NEEDS_PERSON = Event("needs_person", "error", "A client stands still until somebody acts.", ("client", "error", "remedy"))

@@ -50,7 +50,7 @@ class Changes:
     total: int | None = None  # messages in the folder, for progress
     left: int | None = None  # of them still to be listed, after these
     hides: bool = False  # what is retrieved is shown no more after commit, and more may be shown then
-    began: str = ""  # the state before anything was listed, when there was none: kept before anything is captured
+    began: str = ""  # the state while nothing of this is had; kept before anything is captured
     spared: tuple[Listed, ...] = ()  # listed like ``created``, and left alone by ``first-read``
     lasting: bool = True  # False: a reset comes with every conversation, because the server keeps no identities
 
@@ -130,6 +130,8 @@ class TroubleKind(enum.Enum):
     """Why a listed message is not here."""
 
     FAULT = "fault"  # the server names it and does not hand it over
+    BIG = "big"  # larger than maximum-msg-size, and left at the server
+    MOVED = "moved"  # refused for a day, and moved to failed-items-folder-path unread
     ABSENT = "absent"  # the server no longer names it; believed when a later conversation says so too
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from postroom.clock import Clock
+from postroom.drivers.idles import Idles
 from postroom.drivers.provider import Authority, Place, Providers
 from postroom.errors import ConfigError, PostroomError
 from postroom.model import Absent, Changes, Fetched, Listed, Preview, Unfetched, Unsettled
@@ -58,6 +59,9 @@ class Reader(Protocol):
         A ``Fetched`` with a ``rest`` must be read to its end before the next is taken.
         """
 
+    def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        """Like ``fetch``, the header alone (RFC 5322 section 2.2) with the empty line behind it."""
+
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
         """Mark, move (to ``target``) or delete. Compares size and date first. Repeating is harmless."""
 
@@ -98,6 +102,7 @@ class Kit:
     tokens: Tokens
     providers: Providers
     trace: Callable[[str], Trace]  # for a section with enable-debug
+    idles: Idles = field(default_factory=Idles)
 
 
 Open = Callable[[Place, Credentials, Kit, Trace | None], AbstractAsyncContextManager[Reader]]

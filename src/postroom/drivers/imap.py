@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 from postroom.drivers import First, Kit, Settlement, imap_first
 from postroom.drivers.imap_fetch import Fetching
+from postroom.drivers.imap_heads import heads
+from postroom.drivers.imap_idle import idle
 from postroom.drivers.imap_session import ImapSession, Selected, identifier
 from postroom.drivers.imap_settle import settle
 from postroom.drivers.provider import Place
@@ -27,7 +29,6 @@ from postroom.net.stream import Trace
 from postroom.settings import FirstRead
 from postroom.wire.imap import commands, types
 
-IDLE_LONGEST = 9 * 60.0  # seconds; below the half hour of RFC 2177 and the time-outs of most address translators
 _WIDTH_LIMIT = 1_000_000  # UIDs asked for at once in a sparse folder
 
 
@@ -36,7 +37,7 @@ async def open_imap(place: Place, credentials: Credentials, kit: Kit, trace: Tra
     """A reader over a logged-in conversation."""
     session = await ImapSession.open(place, credentials, kit.dialer, kit.clock, trace)
     try:
-        yield ImapReader(session, kit)
+        yield ImapReader(session, kit, f"{credentials.user} at {place.host}:{place.port}")
     except BaseException:
         session.stream.abort()
         raise
@@ -74,9 +75,10 @@ class State:
 class ImapReader:
     """A ``Reader`` over one conversation."""
 
-    def __init__(self, session: ImapSession, kit: Kit) -> None:
+    def __init__(self, session: ImapSession, kit: Kit, mailbox: str = "") -> None:
         self._session = session
         self._kit = kit
+        self._mailbox = mailbox  # whose IDLE it is
         self._first: str | None = None  # the folder to idle on …
         self._known: State | None = None  # … and how far it was listed last
         self._listed: dict[str, Listed] = {}  # listed in this conversation since the folder was opened
@@ -278,6 +280,11 @@ class ImapReader:
         async for item in fetching.run():
             yield item
 
+    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        await self._open(folder)
+        async for item in heads(self._session, listed):
+            yield item
+
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
         await self._open(folder)
         return await settle(self._session, items, target, self._listed)
@@ -295,7 +302,7 @@ class ImapReader:
             here = (self._known.validity, self._known.newest + 1)
             selected.touched = (selected.validity, selected.next or here[1]) != here
         if not selected.touched:
-            await self._idle(selected, min(seconds, IDLE_LONGEST))
+            await idle(self._session, selected, seconds, self._kit.clock, self._kit.idles, self._mailbox)
             if selected is not before and selected.next is None:
                 selected.touched = True  # a server that keeps UIDNEXT to itself did not tell: the next cycle looks
 
@@ -305,30 +312,6 @@ class ImapReader:
             self._listed.clear()
             selected = await self._session.select(folder)
         return selected
-
-    async def _idle(self, selected: Selected, seconds: float) -> None:
-        """IDLE (RFC 2177) until the server tells of something, or the time is over; DONE proves that it still hears us."""
-        session = self._session
-        session.fragments.shrink()
-        tag = await session.send(b"IDLE")
-        if not await self._idling(tag):  # announced and refused: the cycle's pause is the poll
-            await self._kit.clock.sleep(seconds)
-            return
-        end = self._kit.clock.monotonic() + seconds
-        while not selected.touched and (left := end - self._kit.clock.monotonic()) > 0:
-            if await session.unsolicited(left) is None:
-                break
-        await session.done()
-        await session.finish(tag)
-
-    async def _idling(self, tag: str) -> bool:
-        """True once the server idles with us, False when it refuses."""
-        while True:
-            response = await self._session.response()
-            if isinstance(response, types.Continuation):
-                return True
-            if isinstance(response, types.StatusResponse) and response.tag == tag:
-                return False
 
 
 class _Row(NamedTuple):

@@ -13,6 +13,9 @@ from postroom.errors import ImapStatus, PostroomError
 from postroom.net.credentials import Credentials
 from postroom.net.stream import Dialer, Trace
 from postroom.settings import Security
+from postroom.wire.imap.quirks import NEWEST, Quirk
+
+_NAME = 60  # characters of what a server calls itself
 
 
 class ImapProbe:
@@ -91,15 +94,27 @@ class ImapProbe:
         return await self._credentials.prepare(self._talking.mechanisms)
 
     async def _login(self) -> str:
-        await self._talking.log_in(self._credentials)
-        return f"as {self._credentials.user}"
+        session = self._talking
+        await session.log_in(self._credentials)
+        calls_itself = " ".join(session.server_id.get(field, "") for field in ("name", "version")).strip()
+        told = [f"as {self._credentials.user}"]
+        told += [f"the server is {calls_itself[:_NAME]}"] if calls_itself else []
+        told += ["octets are compressed"] if session.stream.deflates else []
+        return "; ".join(told)
 
     async def _select(self, folders: tuple[str, ...]) -> str:
         found = []
         for folder in folders:
             selected = await self._talking.select(folder)
-            found.append(f"{folder} {selected.exists}")
+            found.append(f"{folder} {selected.exists}" + self._remark(folder, selected.exists))
         return ", ".join(found)
+
+    def _remark(self, folder: str, exists: int) -> str:
+        session = self._talking
+        remarks = [session.folders.remarks[folder]] if folder in session.folders.remarks else []
+        if Quirk.NEWEST_ONLY in session.quirks and exists == NEWEST:
+            remarks.append(f"the server shows the newest {NEWEST:,} only")
+        return f" ({'; '.join(remarks)})" if remarks else ""
 
     async def _preview(self, first: Mapping[str, First]) -> str:
         found = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from postroom.drivers import First, Kit, Settlement
 from postroom.drivers.pop3_fetch import Fetching
@@ -128,8 +128,18 @@ class Pop3Reader:
         spared: tuple[Listed, ...] = ()
         if first is FirstRead.NEW:  # days are told by headers alone, which the caller asks for
             created, spared = (), created
-        text = _state(maildrop, state, count, octets, self._kit.clock.now()).text()
-        return Changes(created, text, complete=True, hides=self._hides, total=len(maildrop.messages), left=0, spared=spared)
+        new = _state(maildrop, state, count, octets, self._kit.clock.now())
+        partly = replace(new, count=-1)  # never the same as a maildrop: all is listed again
+        return Changes(
+            created,
+            new.text(),
+            began=partly.text(),
+            complete=True,
+            hides=self._hides,
+            total=len(maildrop.messages),
+            left=0,
+            spared=spared,
+        )
 
     @property
     def _hides(self) -> bool:
@@ -176,6 +186,12 @@ class Pop3Reader:
     async def fetch(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         maildrop = await self._stock()
         async for item in self._fetcher(await self.session()).run(maildrop, listed):
+            yield item
+
+    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        maildrop = await self._stock()
+        fetcher = self._fetcher(await self.session())
+        async for item in fetcher.heads(maildrop, listed, top=self._place.manners.top):
             yield item
 
     def _fetcher(self, session: Pop3Session) -> Fetching:

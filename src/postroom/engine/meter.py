@@ -7,7 +7,7 @@ too large for one day pauses for minutes, not for a day, with new mail first eac
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
@@ -107,6 +107,11 @@ class MeteredReader:
                 self.meter.sign()
                 yield item
                 await self.meter.check()
+
+    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        async for item in self.reader.heads(folder, listed):
+            self.meter.sign()
+            yield item
 
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
         settlement = await self.reader.settle(folder, items, target)

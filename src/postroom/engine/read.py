@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,8 +18,9 @@ from postroom import events
 from postroom.clock import Clock
 from postroom.drivers import Reader
 from postroom.engine.listing import CYCLE, Listing
-from postroom.engine.retry import trouble_again
+from postroom.engine.troubles import Troubles
 from postroom.events import Observer
+from postroom.mime.withheld import withheld
 from postroom.model import (
     Absent,
     Captured,
@@ -29,11 +31,9 @@ from postroom.model import (
     Listed,
     Outcome,
     Reference,
-    Trouble,
-    TroubleKind,
     Unfetched,
 )
-from postroom.settings import PopClient
+from postroom.settings import BigMessages, PopClient
 from postroom.store import Store
 
 _BATCH = 500  # messages in one transaction
@@ -82,11 +82,10 @@ class FolderCycle:
     _hides: bool = False  # the provider shows no more what was retrieved, once that is committed
     _batch: list[Captured] = field(default_factory=list)
     _octets: int = 0
-    _troubles: dict[str, Trouble] = field(default_factory=dict)  # due in this cycle, by identifier
-    _waiting: int = 0  # troubles that are not due yet
     _flight: deque[asyncio.Task[Outcome]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
+        self._troubles = Troubles(self.client, self.folder, self.lease, self.store, self.clock, self.observer, self.absent)
         self._listing = Listing(self.client, self.folder, self.lease, self.reader, self.store, self.clock, self.observer)
 
     async def run(self) -> Tally:
@@ -96,6 +95,7 @@ class FolderCycle:
         if wanted:
             await self._capture(wanted)
         await self._settle()
+        self.tally.troubles = self._troubles.open
         await self._remember(changes)
         return self.tally
 
@@ -108,33 +108,48 @@ class FolderCycle:
         self._hides = changes.hides
         self.tally.matched = self._listing.met
         self.tally.more, self.tally.left = changes.more, changes.left
-        return changes, await self._due() + new
-
-    async def _due(self) -> list[Listed]:
-        now = self.clock.now()
-        troubles = await self.store.troubles(self.lease)
-        self._troubles = {trouble.listed.identifier: trouble for trouble in troubles if trouble.not_before <= now}
-        self._waiting = len(troubles) - len(self._troubles)
-        return [trouble.listed for trouble in self._troubles.values()]
+        return changes, await self._troubles.due() + new
 
     # --- 2 capture
 
     async def _capture(self, wanted: list[Listed]) -> None:
-        by_identifier = {listed.identifier: listed for listed in wanted}
+        big = [listed for listed in wanted if self._troubles.is_big(listed)]
+        whole = [listed for listed in wanted if not self._troubles.is_big(listed)] if big else wanted
         try:
-            async for item in self.reader.fetch(self.folder, wanted):
-                if isinstance(item, Fetched):
-                    await self._take(item)
-                else:
-                    await self._not_had(item, by_identifier[item.identifier], self._troubles.get(item.identifier))
+            if whole:
+                await self._answered(self.reader.fetch(self.folder, whole), whole)
+            if big:
+                await self._capture_big(big)
         finally:
             # Also when the connection was lost: what came whole is kept, so that each attempt gets further.
             await self._flush()
             await self._landed(0)
 
-    async def _take(self, item: Fetched) -> None:
+    async def _answered(self, answers: AsyncIterator[Fetched | Absent | Unfetched], wanted: list[Listed]) -> None:
+        by_identifier = {listed.identifier: listed for listed in wanted}
+        async for item in answers:
+            if isinstance(item, Fetched):
+                await self._take(item, self.client.after_capture)
+            else:
+                await self._troubles.not_had(item, by_identifier[item.identifier])
+
+    async def _capture_big(self, big: list[Listed]) -> None:
+        """What is larger than ``maximum-msg-size``: by its header alone, or not at all."""
+        by_identifier = {listed.identifier: listed for listed in big}
+        delete = self.client.big_messages is BigMessages.DELETE
+        async for item in self.reader.heads(self.folder, big):
+            if not isinstance(item, Fetched):
+                await self._troubles.not_had(item, by_identifier[item.identifier])
+            elif self.client.big_messages is BigMessages.LEAVE:
+                await self._troubles.left(item.listed)
+            else:
+                stand_in = item._replace(octets=withheld(item.octets, item.listed.size))
+                await self._take(stand_in, Disposition.DELETE if delete else Disposition.KEEP)
+                done = "header captured, deleted at the server" if delete else "header captured, left at the server"
+                self._event(events.BIG, identifier=item.listed.identifier, octets=item.listed.size, done=done)
+
+    async def _take(self, item: Fetched, disposition: Disposition) -> None:
         reference = self.store.blobs.append(item.octets) if item.rest is None else await self._take_long(item)
-        disposition = self.client.after_capture
         if disposition is Disposition.KEEP and self._hides:
             disposition = Disposition.RETRIEVED
         self._batch.append(Captured(item.listed, reference, disposition))
@@ -200,27 +215,10 @@ class FolderCycle:
             self._flight.clear()
             raise
 
-    async def _not_had(self, item: Absent | Unfetched, listed: Listed, trouble: Trouble | None) -> None:
-        """Remember a message that did not come. One absent again in a later conversation is gone."""
-        absent = isinstance(item, Absent)
-        here = (self.folder, item.identifier)
-        if absent and trouble is not None and trouble.kind is TroubleKind.ABSENT and here not in self.absent:
-            await self.store.confirmed_absent(self.lease, [item.identifier])
-            return
-        if absent:
-            self.absent.add(here)
-        kind = TroubleKind.ABSENT if absent else TroubleKind.FAULT
-        detail = "listed, then not there any more" if isinstance(item, Absent) else str(item.fault)
-        attempts = trouble.attempts if trouble is not None else 0
-        again = self.clock.now() + self.clock.jitter(trouble_again(attempts, absent=absent))
-        await self.store.trouble(self.lease, listed, kind, detail, again)
-        self.tally.troubles += 1
-        if not absent:
-            self._event(events.TROUBLE, identifier=item.identifier, detail=detail)
-
     # --- 3 settle
 
     async def _settle(self) -> None:
+        await self._troubles.move_lasting(self.reader)
         while items := await self.store.unsettled(self.lease, _SETTLE):
             settlement = await self.reader.settle(self.folder, items, self.client.processed_folder_path)
             await self._settled(settlement.committed)
@@ -241,7 +239,7 @@ class FolderCycle:
 
     async def _remember(self, changes: Changes) -> None:
         # A message in trouble may be one of a former epoch: nothing has vanished before it is had.
-        whole = not (changes.more or self._waiting or self.tally.troubles)
+        whole = not (changes.more or self._troubles.waiting or self._troubles.open)
         repair = await self.store.advance(self.lease, changes.new_state, read_whole=whole)
         if repair is not None:
             self._event(
