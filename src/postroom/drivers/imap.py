@@ -8,6 +8,7 @@ one message.
 from __future__ import annotations
 
 import datetime
+import heapq
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -85,6 +86,7 @@ class ImapReader:
         self._first: str | None = None  # the folder to idle on …
         self._known: State | None = None  # … and how far it was listed last
         self._listed: dict[str, Listed] = {}  # listed in this conversation since the folder was opened
+        self._widths: dict[str, int] = {}  # UIDs asked for at once below the oldest mark, by folder
         self._opened: set[str] = set()  # folders that this conversation opened: STATUS alone does not show a restored server
 
     # --- listing
@@ -217,30 +219,48 @@ class ImapReader:
         return found, replace(state, next=max(state.next, ceiling or 0), modseq=modseq)
 
     async def _list_old(self, selected: Selected, state: State, limit: int) -> tuple[list[_Row], State]:
-        """What is below the oldest mark, the newest first; wider stretches where there is little."""
+        """What is below the oldest mark, the newest first; wider stretches where there is little, narrower where there is much."""
         found: list[_Row] = []
-        width = limit * max(1, state.next // max(selected.exists, 1))
+        width = self._widths.get(selected.folder) or min(limit * max(1, state.next // max(selected.exists, 1)), _WIDTH_LIMIT)
         while state.oldest > 1 and len(found) < limit:
-            low = 1 if selected.exists <= limit else max(1, state.oldest - min(width, _WIDTH_LIMIT))
-            rows = await self._rows(selected, b"%d:%d" % (low, state.oldest - 1))
-            rows = [row for row in rows if low <= row.uid < state.oldest]
-            taken = rows[-(limit - len(found)) :]
+            low = 1 if selected.exists <= limit else max(1, state.oldest - width)
+            taken, count = await self._highest(selected, low, state.oldest - 1, limit - len(found))
             if taken and taken[-1].uid > state.mark:
                 state = replace(state, mark=taken[-1].uid, evidence=taken[-1].evidence)
-            oldest = low if len(taken) == len(rows) else taken[0].uid
+            oldest = low if len(taken) == count else taken[0].uid
             found += reversed(taken)
             state = replace(state, oldest=oldest)
-            width = width * 4 if len(rows) * 2 < limit else width
+            if count * 2 < limit:
+                width = min(width * 4, _WIDTH_LIMIT)
+            elif count > limit * 2:
+                width = max(limit, width * limit // count)
+        self._widths[selected.folder] = width
         return found, state
 
     async def _rows(self, selected: Selected, uids: bytes) -> list[_Row]:
-        responses = await self._session.command(commands.uid_fetch(uids, self._items))
-        rows, validity = {}, selected.validity
-        for response in responses:
+        rows = {row.uid: row async for row in self._listing(selected, uids)}
+        return [rows[uid] for uid in sorted(rows)]
+
+    async def _highest(self, selected: Selected, low: int, high: int, most: int) -> tuple[list[_Row], int]:
+        """The highest so many of a stretch, rising, and how many are in it; no more than these are ever held."""
+        kept: list[_Row] = []
+        count = 0
+        async for row in self._listing(selected, b"%d:%d" % (low, high)):
+            if not low <= row.uid <= high:
+                continue
+            count += 1
+            if len(kept) < most:
+                heapq.heappush(kept, row)
+            elif row > kept[0]:
+                heapq.heapreplace(kept, row)
+        return list({row.uid: row for row in sorted(kept)}.values()), count
+
+    async def _listing(self, selected: Selected, uids: bytes) -> AsyncIterator[_Row]:
+        validity = selected.validity
+        async for response in self._session.until(await self._session.send(commands.uid_fetch(uids, self._items))):
             if isinstance(response, types.Fetch) and response.uid is not None and response.size is not None:
                 listed = Listed(identifier(validity, response.uid), response.size, response.internal_date, response.email_id)
-                rows[response.uid] = _Row(response.uid, listed, response.number)
-        return [rows[uid] for uid in sorted(rows)]
+                yield _Row(response.uid, listed, response.number)
 
     @property
     def _items(self) -> bytes:

@@ -9,7 +9,7 @@ from postroom.clock import Clock
 from postroom.drivers import First, Step, first_read_words, imap_first
 from postroom.drivers.imap_session import ImapSession
 from postroom.drivers.provider import Place
-from postroom.errors import PostroomError
+from postroom.errors import ImapStatus, PostroomError
 from postroom.net.credentials import Credentials
 from postroom.net.stream import Dialer, Trace
 from postroom.settings import Security
@@ -119,8 +119,12 @@ class ImapProbe:
     async def _preview(self, first: Mapping[str, First]) -> str:
         found = []
         for folder, choice in first.items():
-            preview = await imap_first.preview(self._talking, folder, choice)
-            found.append(first_read_words(folder, choice, preview))
+            try:
+                preview = await imap_first.preview(self._talking, folder, choice)
+            except ImapStatus as refused:
+                found.append(f"{folder} was never read; how much there is the server does not tell: {refused.detail}")
+            else:
+                found.append(first_read_words(folder, choice, preview))
         return "; ".join(found)
 
     @property

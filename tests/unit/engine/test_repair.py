@@ -131,6 +131,28 @@ async def test_p21_a_message_keeps_what_was_decided_about_it(desk: Desk) -> None
     assert [octets for octets, _ in folder.messages.values()] == LETTERS[:2]
 
 
+async def test_p21_what_was_deleted_and_is_back_is_deleted_again(desk: Desk) -> None:
+    """A server that was restored has it again; it was never to stay."""
+    folder = desk.server.folder()
+    await read(desk, *LETTERS[:2])
+    before = dict(folder.messages)
+    await read(desk, LETTERS[2], after_capture=Disposition.DELETE)
+    folder.messages = {**before, 3: (LETTERS[2], "day 3")}
+    folder.reborn(7)
+    tally = await desk.cycle(after_capture=Disposition.KEEP)
+    assert (tally.captured, tally.matched, tally.settled, desk.server.fetched) == (0, 3, 1, [])
+    assert [octets for octets, _ in folder.messages.values()] == LETTERS[:2]
+    assert told(desk) == [(3, 0, 0, 0)]
+
+
+async def test_p21_what_was_deleted_and_stays_away_has_not_vanished(desk: Desk) -> None:
+    await read(desk, *LETTERS[:2])
+    await read(desk, LETTERS[2], after_capture=Disposition.DELETE)
+    desk.server.folder().reborn(7)
+    await desk.cycle()
+    assert told(desk) == [(2, 0, 0, 0)]
+
+
 async def test_p21_a_repaired_message_is_compared_before_it_is_destroyed(desk: Desk) -> None:
     desk.server.unsettled = {"1/1", "7/1"}
     await read(desk, LETTERS[0], after_capture=Disposition.DELETE)

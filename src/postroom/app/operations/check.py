@@ -87,7 +87,7 @@ async def check_client(core: Core, section: str, tokens: TokenSource | None = No
     last = steps[-1]
     if last.error is not None:
         return Finding(section, False, str(last.error), last.error.remedy, steps)
-    found = "; ".join(step.words for step in steps if step.name in ("select", "first-read"))
+    found = next((step.words for step in reversed(steps) if step.name == "select"), last.words)
     place = core.kit.providers.place_of(mailbox.client, mailbox.authorities)
     how = "with a token" if mailbox.client.uses_oauth else "with the password"
     words = f"logged in at {place.host}:{place.port} as {mailbox.client.mailbox} {how}; {found}"
