@@ -17,6 +17,7 @@
     │   │   └── SessionEnded       … because its token's hour is over: expected
     │   └── TimedOut           the peer was silent for too long
     ├── Throttled              the peer asks for less; ``retry_after`` seconds
+    │   └── AllowanceUsed      the octets that a provider allows a day are used up
     ├── AuthError
     │   ├── ConsentFailed      a person's consent did not come about
     │   ├── TokenRefused       the authority gives no token
@@ -209,7 +210,14 @@ class Throttled(PostroomError):
     def __init__(self, detail: str = "", *, retry_after: float | None = None, limit: int | None = None, remedy: str = "") -> None:
         super().__init__(detail, remedy=remedy)
         self.retry_after = retry_after  # seconds, when the server named a time
-        self.limit = limit  # how many connections it allows, when it named a number
+        self.limit = limit  # connections at once, when the server named how many it allows
+
+
+class AllowanceUsed(Throttled):
+    """A provider allows so many octets a day, and they are used up for now.
+
+    Postroom goes on by itself, new mail first; over the day it reads as much as the provider allows, and never more.
+    """
 
 
 class AuthError(PostroomError):

@@ -42,15 +42,38 @@ REMARK = Event("remark", "warning", "The server cannot do all of what was asked.
 RESET = Event(
     "reset",
     "warning",
-    "The server's identities changed; messages are met again by their octets.",
+    "The server's identities changed; messages are met again by date, size and Message-ID, in doubt by their octets.",
     ("client", "folder", "reason"),
 )
-REBORN = Event("reborn", "info", "All messages were met again after a reset.", ("client", "folder", "vanished"))
+REBORN = Event(
+    "reborn",
+    "info",
+    "A folder was read whole after a reset: met again (of these fetched and compared), new, no longer there.",
+    ("client", "folder", "matched", "compared", "new", "vanished"),
+)
+FIRST_READ = Event(
+    "first_read",
+    "info",
+    "A folder is read for the first time: what first-read says, messages that this takes, and roughly their octets.",
+    ("client", "folder", "first", "messages", "octets"),
+)
 TROUBLE = Event(
     "trouble",
     "warning",
     "A message is listed and could not be had; it is tried again.",
     ("client", "folder", "identifier", "detail"),
+)
+BIG = Event(
+    "big",
+    "warning",
+    "A message is larger than maximum-msg-size; big-messages said what was done.",
+    ("client", "folder", "identifier", "octets", "done"),
+)
+FAILED_ITEM = Event(
+    "failed_item",
+    "warning",
+    "A message that the server did not hand over for a day was moved to failed-items-folder-path.",
+    ("client", "folder", "identifier", "target", "detail"),
 )
 SESSION_ENDED = Event("session_ended", "debug", "The server ended a conversation with its token; a new one follows.", ("client",))
 RETRYING = Event("retrying", "warning", "A client failed and is tried again by itself.", ("client", "error", "remedy", "seconds"))
@@ -62,6 +85,31 @@ ENDING = Event(
     ("client", "what", "at", "days", "words", "remedy"),
 )
 RECOVERED = Event("recovered", "info", "A client works again.", ("client",))
+SILENT = Event(
+    "silent",
+    "error",
+    "No check of a client was proved for longer than its cycles explain; told once.",
+    ("client", "seconds", "error", "remedy"),
+)
+HEARD = Event("heard", "info", "A check of a silent client was proved again.", ("client",))
+RESTARTED = Event(
+    "restarted",
+    "error",
+    "A client gave no sign of life for longer than its time-outs allow, and is begun anew. Please report it.",
+    ("client", "seconds"),
+)
+PAUSED = Event(
+    "paused",
+    "warning",
+    "A provider's limit is reached; the client goes on by itself.",
+    ("client", "error", "remedy", "seconds"),
+)
+LIMIT_LEARNED = Event(
+    "limit_learned",
+    "warning",
+    "A server refused one connection more; from now on mailboxes take turns below its limit.",
+    ("server", "of", "connections", "error"),
+)
 ELSEWHERE = Event("elsewhere", "info", "Another process reads this mailbox.", ("client", "error"))
 STORE_TROUBLE = Event(
     "store_trouble",
@@ -88,6 +136,11 @@ CYCLES_TOTAL = Metric(
 )
 PROVED_AT = Metric("postroom_proved_timestamp_seconds", "gauge", "When the path to the mailbox was last proved.", ("client",))
 WORKING = Metric("postroom_client_working", "gauge", "1 while the client works, else 0.", ("client",))
+SILENT_NOW = Metric("postroom_client_silent", "gauge", "1 while no check was proved for too long, else 0.", ("client",))
+CONNECTIONS = Metric("postroom_connections", "gauge", "Conversations with a server, those beginning included.", ("server",))
+ALLOWANCE = Metric(
+    "postroom_allowance_octets", "gauge", "What may be read now under a provider's limit of octets a day.", ("client",)
+)
 PROCESSED_TOTAL = Metric("postroom_processed_messages_total", "counter", "Messages understood.")
 DAYS_TO_EXPIRY = Metric(
     "postroom_days_to_expiry", "gauge", "Days until the next thing ends that a client depends on.", ("client", "what")

@@ -14,6 +14,17 @@ from pathlib import Path
 PASSWORD = "pw"  # of every user
 DOMAIN = "example.test"  # of the tests' users; any other is accepted too
 
+SPECIAL_USE = {"Archive": "Archive", "Drafts": "Drafts", "Junk": "Junk", "Sent": "Sent", "Trash": "Trash"}
+
+CAPABILITY = (
+    "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE SORT SORT=DISPLAY THREAD=REFERENCES THREAD=REFS "
+    "THREAD=ORDEREDSUBJECT MULTIAPPEND URL-PARTIAL CATENATE UNSELECT CHILDREN NAMESPACE UIDPLUS LIST-EXTENDED I18NLEVEL=1 "
+    "CONDSTORE QRESYNC ESEARCH ESORT SEARCHRES WITHIN CONTEXT=SEARCH LIST-STATUS BINARY MOVE SNIPPET=FUZZY PREVIEW=FUZZY "
+    "PREVIEW STATUS=SIZE SAVEDATE LITERAL+ NOTIFY SPECIAL-USE COMPRESS=DEFLATE"
+)  # of Dovecot 2.3.19 as configured here, after login
+
+_PLUGINS = "mail_plugins = zlib imap_zlib"  # COMPRESS=DEFLATE (RFC 4978)
+
 
 @dataclass(frozen=True)
 class Identities:
@@ -65,6 +76,25 @@ class Additions:
     pop3: str = ""  # goes into ``protocol pop3``
 
 
+def imap_without(*extensions: str) -> str:
+    """The addition to ``protocol imap`` that keeps Dovecot from announcing these, before and after login.
+
+    It still obeys a client that uses them unannounced: a test looks at what the client sent.
+    """
+    if unknown := set(extensions) - set(CAPABILITY.split()):
+        raise ValueError(f"Dovecot never announces {', '.join(sorted(unknown))}")
+    return f"imap_capability = {' '.join(name for name in CAPABILITY.split() if name not in extensions)}"
+
+
+def pop3_settings(*, uidl_format: str = "%08Xu%08Xv", lock_session: bool = False) -> str:
+    """The addition to ``protocol pop3`` for these: how a UIDL is made, and whether a second session is refused.
+
+    In a format ``%u`` is the UID, ``%v`` UIDVALIDITY, ``%g`` the GUID (of Maildir: the file's name), ``%m`` the MD5 of the
+    header. UIDL, TOP and PIPELINING cannot be taken away from Dovecot.
+    """
+    return f"pop3_uidl_format = {uidl_format}\npop3_lock_session = {'yes' if lock_session else 'no'}"
+
+
 @dataclass(frozen=True)
 class Settings:
     """All that decides what the configuration says."""
@@ -112,7 +142,7 @@ def dovecot_conf(settings: Settings) -> str:
         _services(settings.ports),
         _namespace(),
         settings.additions.everywhere,
-        f"protocol imap {{\n{settings.additions.imap}\n}}",
+        f"protocol imap {{\n{_PLUGINS}\n{settings.additions.imap}\n}}",
         f"protocol pop3 {{\n{settings.additions.pop3}\n}}",
     ]
     if os.geteuid() != 0:
@@ -216,8 +246,12 @@ service lmtp {{
 
 
 def _namespace() -> str:
-    """Folders are separated by a slash, as the great providers do it; a test may set another character."""
-    return "namespace inbox {\n  inbox = yes\n  separator = /\n}"
+    """Folders are separated by a slash, as the great providers do it; a test may set another character.
+
+    A folder with a use of its own (RFC 6154) is listed with it when somebody has made it.
+    """
+    uses = "\n".join(f"  mailbox {name} {{\n    special_use = \\{use}\n  }}" for name, use in SPECIAL_USE.items())
+    return f"namespace inbox {{\n  inbox = yes\n  separator = /\n{uses}\n}}"
 
 
 def _without_chroot() -> str:

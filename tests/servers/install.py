@@ -3,6 +3,8 @@
 1. Debian's packages: with root's rights they are installed and no service is started; without, the missing ones are
    named.
 2. The authority's packages from npm, exactly those of the lock file.
+3. Courier, whose packages cannot stand beside Dovecot's: unpacked into a directory of its own, in the virtual
+   environment, so that ``make clean`` removes it. No rights are needed for that.
 
 With ``CI`` in the environment something missing is a failure. It uses the standard library only, and when nothing is
 missing it starts no other program.
@@ -16,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,29 @@ from pathlib import Path
 AUTHORITY = Path(__file__).resolve().parent / "authority"
 LOCK = AUTHORITY / "package-lock.json"
 INSTALLED = AUTHORITY / "node_modules" / ".package-lock.json"  # npm writes it last
+
+COURIER = Path(sys.prefix) / "courier"
+COURIER_STATE = COURIER / "installed.json"  # written last: what was unpacked and how it was changed
+COURIER_PACKAGES = (
+    "courier-authlib",
+    "courier-authlib-userdb",
+    "courier-base",
+    "courier-imap",
+    "courier-pop",
+    "gamin",
+    "libcourier-unicode4",
+    "libgamin0",
+    "libgdbm6",
+    "libidn12",
+    "libltdl7",
+    "libpcre3",
+)
+COURIER_PLACES = (b"/etc/courier/", b"/run/courier/aut")  # the latter also stands in two halves
+COURIER_FIXED = (
+    "usr/lib/courier/courier-authlib/authdaemond",
+    "usr/lib/courier-authlib/libauthuserdb.so.0.0.0",
+    "usr/lib/libcourierauth.so.0.0.0",
+)
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -46,6 +72,7 @@ DEBIAN = (
     Part("microsocks", "microsocks", ("microsocks",)),
     Part("tinyproxy", "tinyproxy-bin", ("tinyproxy",)),
     Part("nss_wrapper", "libnss-wrapper", ("/usr/lib/*/libnss_wrapper.so",)),
+    Part("mpop", "mpop", ("mpop",)),
     Part("Chromium", "chromium", ("chromium",)),
     Part("DejaVu fonts", "fonts-dejavu-core", ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",)),
 )
@@ -82,6 +109,15 @@ def _hashes(lock: Path) -> dict[str, str]:
     return {path: entry["integrity"] for path, entry in packages.items() if path}
 
 
+def courier_missing() -> bool:
+    """Whether Courier is not there, or is made otherwise than today."""
+    return not COURIER_STATE.exists() or json.loads(COURIER_STATE.read_text()) != _courier_state()
+
+
+def _courier_state() -> list[list[str]]:
+    return [list(COURIER_PACKAGES), list(COURIER_FIXED), [place.decode() for place in COURIER_PLACES]]
+
+
 def complaints() -> list[str]:
     """One line for each thing that is missing, with the remedy; empty when all is there."""
     lines = [f"{part.name} missing (apt-get install {part.package})" for part in missing()]
@@ -89,6 +125,8 @@ def complaints() -> list[str]:
         lines.append('Node.js missing (pip install "postroom[dev]")')
     if authority_missing():
         lines.append(f"oidc-provider missing (python {os.path.relpath(__file__)})")
+    if courier_missing():
+        lines.append(f"Courier missing (apt-get update, python {os.path.relpath(__file__)})")
     return lines
 
 
@@ -106,13 +144,38 @@ def no_service_starts() -> Iterator[None]:
         POLICY.unlink()
 
 
+def refresh_lists() -> None:
+    """Fetch the lists of Debian's packages."""
+    subprocess.run(["apt-get", "update"], stdin=subprocess.DEVNULL, check=True)
+
+
 def install_debian(parts: list[Part]) -> None:
-    """Install the packages of ``parts``; their lists are refreshed first."""
+    """Install the packages of ``parts``."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *(part.package for part in parts)]
     with no_service_starts():
-        for command in (["apt-get", "update"], install):
-            subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=True)
+        subprocess.run(install, env=environment, stdin=subprocess.DEVNULL, check=True)
+
+
+def install_courier() -> None:
+    """Unpack Courier with its libraries, none of them touching the system.
+
+    Its programs look for their configuration and for the socket of the authentication daemon at two places below the
+    root. The first octet of these names, a slash, is made a dot: so they are looked for in the directory that a
+    program is started in, and any number of Couriers run side by side, of any user.
+    """
+    COURIER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=COURIER.parent) as directory:
+        download = ["apt-get", "-o", "APT::Sandbox::User=", "--quiet", "download", *COURIER_PACKAGES]
+        subprocess.run(download, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+        for package in sorted(Path(directory).glob("*.deb")):
+            subprocess.run(["dpkg", "-x", package, COURIER], check=True)
+    for name in COURIER_FIXED:
+        octets = (COURIER / name).read_bytes()
+        for place in COURIER_PLACES:
+            octets = octets.replace(place, b"." + place[1:])
+        (COURIER / name).write_bytes(octets)
+    COURIER_STATE.write_text(json.dumps(_courier_state()))
 
 
 def install_authority() -> None:
@@ -129,8 +192,13 @@ def install_authority() -> None:
 def main() -> int:
     """Install what can be installed, print what is still missing, and say by the exit status whether that is bad."""
     try:
-        if (parts := missing()) and os.geteuid() == 0 and program("apt-get"):
-            install_debian(parts)
+        parts = missing()
+        if (parts or courier_missing()) and os.geteuid() == 0 and program("apt-get"):
+            refresh_lists()
+            if parts:
+                install_debian(parts)
+        if courier_missing() and program("apt-get"):
+            install_courier()
         if authority_missing():
             install_authority()
     except subprocess.CalledProcessError as error:

@@ -1,4 +1,4 @@
-"""A TCP proxy that is slow, counts, and breaks connections at a chosen octet.
+"""A TCP proxy that is slow, counts, breaks connections at a chosen octet, lets through in drops, or says nothing at all.
 
 Use it inside a running event loop with ``async with``, or from synchronous code with ``with``, where it runs in a
 thread of its own::
@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import itertools
 import os
+import random
 import socket
 import struct
 import threading
@@ -45,6 +47,15 @@ class Cut:
     direction: Direction
     after: int
     how: How = "fin"
+
+
+@dataclass(frozen=True)
+class Trickle:
+    """So many octets at a time, and a pause of so many seconds after each lot."""
+
+    octets: int
+    pause: float
+    direction: Direction = "to_client"
 
 
 @dataclass
@@ -121,21 +132,46 @@ async def _read_some(reader: asyncio.StreamReader, connection: _Connection) -> b
         return b""
 
 
+async def _swallow(connection: _Connection, from_client: asyncio.StreamReader) -> None:
+    """Say nothing until the client gives up."""
+    try:
+        while await _read_some(from_client, connection):
+            pass
+    finally:
+        connection.end("fin")
+
+
 class FaultProxy:
     """A proxy before one target.
 
     ``delay`` is the time of one way in seconds: each octet arrives that much after it was sent, in order and however
-    many are under way, and a new connection costs a round trip first, as it does on a long line.
+    many are under way, and a new connection costs a round trip first, as it does on a long line. With ``jitter`` each
+    chunk falls apart at places drawn by lot, and each part is up to so many seconds later still: in order within one
+    direction, as TCP has it, and in any order beside the other direction and other connections. ``seed`` repeats the lot.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, target_host: str, target_port: int, *, delay: float = 0.0, cut: Cut | None = None) -> None:
+    def __init__(
+        self,
+        target_host: str,
+        target_port: int,
+        *,
+        delay: float = 0.0,
+        jitter: float = 0.0,
+        seed: int = 0,
+        cut: Cut | None = None,
+        trickle: Trickle | None = None,
+    ) -> None:
         self.port = 0  # known when it runs
         self.delay = delay  # may be changed while it runs
+        self.jitter = jitter  # may be changed while it runs
+        self.trickle = trickle  # may be changed while it runs
+        self.half_open = False  # true: accept from now on, and then say nothing; the target is not even asked
         self.cut = cut  # of every connection that has none of its own
         self.connections = 0  # accepted until now
         self.total = Counters()
+        self._lots = random.Random(seed)
         self._target = (target_host, target_port)
         self._next: collections.deque[Cut | None] = collections.deque()
         self._living: dict[asyncio.Task[None], _Connection] = {}
@@ -177,7 +213,8 @@ class FaultProxy:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         connection = _Connection(writer, self._next.popleft() if self._next else self.cut)
-        task = asyncio.get_running_loop().create_task(self._serve(connection, reader))
+        serve = _swallow if self.half_open else self._serve
+        task = asyncio.get_running_loop().create_task(serve(connection, reader))
         self._living[task] = connection
         task.add_done_callback(self._living.pop)
 
@@ -203,7 +240,7 @@ class FaultProxy:
         self, connection: _Connection, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Read as fast as the sender sends, and write each chunk when its delay is over."""
-        queue: Queue = asyncio.Queue(0 if self.delay else IN_FLIGHT)
+        queue: Queue = asyncio.Queue(0 if self.delay or self.jitter else IN_FLIGHT)
         reading = asyncio.create_task(self._read(connection, direction, reader, queue))
         try:
             await self._write(connection, direction, queue, writer)
@@ -217,14 +254,28 @@ class FaultProxy:
 
     async def _read(self, connection: _Connection, direction: Direction, reader: asyncio.StreamReader, queue: Queue) -> None:
         now = asyncio.get_running_loop().time
+        due = 0.0  # of what was read last: nothing overtakes it
         while data := await _read_some(reader, connection):
             if connection.heard(direction):
                 connection.counters.round_trips += 1
                 self.total.round_trips += 1
-            await queue.put((now() + self.delay, data))
+            for part in self._parts(data):
+                due = max(due, now() + self._lateness())
+                await queue.put((due, part))
         if connection.stalled and direction == "to_server":
             connection.over.set()  # the client gave up waiting
-        await queue.put((now() + self.delay, b""))
+        await queue.put((max(due, now() + self.delay), b""))
+
+    def _lateness(self) -> float:
+        return self.delay + self._lots.uniform(0, self.jitter) if self.jitter else self.delay
+
+    def _parts(self, data: bytes) -> list[bytes]:
+        """The chunk as it travels: whole, or in up to four parts by lot."""
+        if not self.jitter:
+            return [data]
+        places = sorted(self._lots.randrange(len(data) + 1) for _ in range(3))
+        parts = [data[start:end] for start, end in itertools.pairwise([0, *places, len(data)])]
+        return [part for part in parts if part]
 
     async def _write(self, connection: _Connection, direction: Direction, queue: Queue, writer: asyncio.StreamWriter) -> None:
         now = asyncio.get_running_loop().time
@@ -247,10 +298,16 @@ class FaultProxy:
         if connection.stalled:
             return
         data = data[: connection.allowed(direction, len(data))]
-        for counters in (connection.counters, self.total):
-            setattr(counters, direction, getattr(counters, direction) + len(data))
-        writer.write(data)
-        await writer.drain()
+        trickle = self.trickle if self.trickle and self.trickle.direction == direction else None
+        size = trickle.octets if trickle else CHUNK
+        for start in range(0, len(data), size):
+            drop = data[start : start + size]
+            for counters in (connection.counters, self.total):
+                setattr(counters, direction, getattr(counters, direction) + len(drop))
+            writer.write(drop)
+            await writer.drain()
+            if trickle:
+                await asyncio.sleep(trickle.pause)
 
     # Running
 

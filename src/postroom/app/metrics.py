@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from postroom.app.core import Core
 from postroom.app.observing import Log
+from postroom.engine.silence import silent_for
 from postroom.errors import ConnectError
 from postroom.events import METRICS, TOKEN_REQUESTS
 from postroom.model import Health
@@ -55,9 +56,14 @@ async def serving(core: Core, log: Log) -> AsyncIterator[str]:
 
     async def ready(_request: web.Request) -> web.Response:
         conditions = await core.store.conditions()
-        sick = [c.client for c in conditions.values() if c.health in (Health.NEEDS_PERSON, Health.RETRYING)]
-        running = [section for section in core.live.configuration.clients if core.mailbox(section) is not None]
-        ill = sorted(set(sick) & set(running))
+        running = {section: mailbox.client for section in core.live.configuration.clients if (mailbox := core.mailbox(section))}
+        now = core.clock.now()
+        ill = sorted(
+            found.client
+            for found in conditions.values()
+            if found.client in running
+            and (found.health in (Health.NEEDS_PERSON, Health.RETRYING) or silent_for(found, running[found.client], now))
+        )
         # 200 all the same: one sick mailbox is no reason to take the whole server out of service
         return web.json_response({"status": "sick" if ill else "ok", "clients": len(running), "sick": ill})
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from postroom.clock import Clock
-from postroom.drivers import Step
+from postroom.drivers import First, Step, first_read_words, imap_first
 from postroom.drivers.imap_session import ImapSession
 from postroom.drivers.provider import Place
 from postroom.errors import PostroomError
@@ -29,7 +29,7 @@ class ImapProbe:
         self._trace = trace
         self._session: ImapSession | None = None
 
-    async def steps(self, folders: tuple[str, ...]) -> AsyncIterator[Step]:
+    async def steps(self, folders: tuple[str, ...], first: Mapping[str, First]) -> AsyncIterator[Step]:
         """The steps in order, the first that fails being the last."""
         way: list[tuple[str, Callable[[], Awaitable[str]]]] = [
             ("dns", self._dns),
@@ -39,6 +39,7 @@ class ImapProbe:
             ("token", self._token),
             ("login", self._login),
             ("select", lambda: self._select(folders)),
+            ("first-read", lambda: self._preview(first)),
         ]
         try:
             for name, take in way:
@@ -114,6 +115,13 @@ class ImapProbe:
         if Quirk.NEWEST_ONLY in session.quirks and exists == NEWEST:
             remarks.append(f"the server shows the newest {NEWEST:,} only")
         return f" ({'; '.join(remarks)})" if remarks else ""
+
+    async def _preview(self, first: Mapping[str, First]) -> str:
+        found = []
+        for folder, choice in first.items():
+            preview = await imap_first.preview(self._talking, folder, choice)
+            found.append(first_read_words(folder, choice, preview))
+        return "; ".join(found)
 
     @property
     def _talking(self) -> ImapSession:

@@ -26,6 +26,7 @@ from postroom.wire.imap import commands, types
 from postroom.wire.imap.fragments import Fragments
 from postroom.wire.imap.numbers import Numbers
 from postroom.wire.imap.quirks import Quirk
+from postroom.wire.masking import Masks
 from postroom.wire.sasl import Exchange, OAuthError
 
 __all__ = ["ImapSession", "Selected", "identifier", "uid_of"]
@@ -118,11 +119,13 @@ class ImapSession(Conversation):
     # --- login
 
     async def _log_in(self, credentials: Credentials) -> None:
+        self.masks = Masks(credentials.user)
         for attempt in (1, 2):
             offered = self.capabilities
             answer = await credentials.answer(self.mechanisms, self.place.host, self.place.port)
+            apart = answer.mechanism == "XOAUTH2" and self.place.manners.two_lines
             self.capabilities = frozenset()  # they may change with the login (RFC 9051 section 6.2.2)
-            status, oauth = await self._authenticate(answer, at_once="SASL-IR" in offered)
+            status, oauth = await self._authenticate(answer, at_once="SASL-IR" in offered and not apart)
             if status.status is types.Status.OK:
                 self.login = Login(answer.version, answer.valid_until, self.clock.now())
                 if not self.capabilities:
@@ -142,6 +145,7 @@ class ImapSession(Conversation):
         """AUTHENTICATE (RFC 9051 section 6.2.2); ``at_once``: the initial response goes with the command (RFC 4959)."""
         exchange = answer.exchange
         pending = next(exchange)
+        self.masks.hide(pending or b"")
         at_once = at_once and pending is not None
         line = commands.authenticate(answer.mechanism, pending if at_once else None)
         tag = await self.send(line, shown=f"AUTHENTICATE {answer.mechanism} ***".encode())
@@ -160,6 +164,7 @@ class ImapSession(Conversation):
                     reply = exchange.send(_decoded(response.text)) or b""
                 except StopIteration:
                     raise RemoteProtocolError("the server goes on asking after the last answer") from None
+            self.masks.hide(reply)
             await self.write(commands.response(reply), shown=b"***")
 
     # --- folders
@@ -195,8 +200,9 @@ class ImapSession(Conversation):
         self.selected = selected = Selected(folder)
         await self.command(commands.select(name, condstore="CONDSTORE" in self.capabilities))
         selected.opened = True
-        if not selected.validity:
-            raise RemoteProtocolError(f"{folder}: the server names no UIDVALIDITY")
+        if not selected.validity or not selected.lasting:
+            # None, or 0 against RFC 9051 section 2.3.1.1, or UIDNOTSTICKY (RFC 4315 section 3): UIDs hold until the next SELECT
+            selected.lasting, selected.validity = False, 0
         return selected
 
     async def _explain_not_connected(self, error: ImapStatus) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from postroom.drivers.limits import DEFAULT, Limits
 from postroom.errors import ConfigError
 from postroom.secret import Secret
 from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, ProxySettings, Security
@@ -53,7 +54,7 @@ class Authority:
 
 @dataclass(frozen=True)
 class Manners:
-    """How a POP3 server wants to be talked to, where its provider or the configuration knows."""
+    """How a server wants to be talked to, where its provider or the configuration knows. All but the first is POP3's."""
 
     two_lines: bool | None = None  # XOAUTH2's response on a line of its own; None: as RFC 5034 has it
     capabilities: bool = True  # whether CAPA is asked
@@ -120,6 +121,7 @@ class Provider:
     rights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type: what a token must allow
     pop3_two_lines: bool | None = None  # how POP3 wants XOAUTH2's response: on a line of its own, or not; None: not known
     pop3_hides_retrieved: bool = False  # POP3 shows no more what was retrieved once QUIT was said
+    limits: Mapping[str, Limits] = field(default_factory=dict)  # by type of mailbox
     password_in_groups: str = ""  # how a generated password is printed; its blanks do not belong to it
 
     @property
@@ -228,17 +230,25 @@ class Providers:
             connect_timeout=client.connect_timeout,
             protocol_timeout=client.protocol_timeout,
             manners=self._manners(client, authorities),
+            compress=client.compress,
         )
 
     def _manners(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Manners:
         provider = self.provider_of(client, authorities)
-        two_lines, hides = (provider.pop3_two_lines, provider.pop3_hides_retrieved) if provider is not None else (None, False)
+        two_lines, hides = None, False
+        if provider is not None and client.type is MailboxType.POP3:
+            two_lines, hides = provider.pop3_two_lines, provider.pop3_hides_retrieved
         return Manners(
             two_lines=two_lines if client.two_line_xoauth2 is None else client.two_line_xoauth2,
             capabilities=not client.disable_capa,
             top=not client.disable_top,
             hides_retrieved=hides and not client.mailbox.lower().startswith("recent:"),
         )
+
+    def limits_of(self, client: PopClient, named: Collection[str]) -> Limits:
+        """What the provider of a client's mailbox allows."""
+        provider = self.provider_of(client, named)
+        return provider.limits.get(client.type.value, DEFAULT) if provider is not None else DEFAULT
 
     def authority_of_mailbox(self, mailbox: str) -> str | None:
         """The built-in authority whose accounts have addresses like this one."""
@@ -289,7 +299,8 @@ def _provider(name: str, facts: dict[str, Any]) -> Provider:
     public = {key: facts.pop(key) for key in ("imap", "pop3", "hosts", "scopes") if key in facts}
     clouds = tuple(_cloud(cloud) for cloud in [public, *facts.pop("clouds", [])])
     lists = {key: tuple(facts.pop(key, ())) for key in ("domains", "mx", "personal_mx", "audiences")}
-    return Provider(name=name, clouds=clouds, **{**facts, **lists})
+    limits = {type_: Limits(**known) for type_, known in facts.pop("limits", {}).items()}
+    return Provider(name=name, clouds=clouds, limits=limits, **{**facts, **lists})
 
 
 def _cloud(facts: dict[str, Any]) -> Cloud:

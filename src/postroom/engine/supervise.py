@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 
 from postroom import events
 from postroom.drivers import Mailbox
+from postroom.engine.silence import silent_for
 from postroom.engine.watch import Surroundings, Watch
 from postroom.engine.work import Worker
 from postroom.errors import PostroomError, StoreError
+from postroom.model import Health
 from postroom.store import LEASE
 
 _AGAIN = 30.0  # seconds after an unforeseen error
+_LARGE_AT_ONCE = 4  # mailboxes that one cycle does not read whole, of those read at the same time in a single pass
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Supervisor:
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _watches: dict[str, Watch] = field(default_factory=dict)
     _others: list[asyncio.Task[None]] = field(default_factory=list)
+    _silent: set[str] = field(default_factory=set)  # sections for which the alarm was given
 
     # --- for ever
 
@@ -56,11 +60,14 @@ class Supervisor:
         for section in sections:
             task = self._tasks.get(section)
             if task is not None and not task.done():
-                self._watches[section].poked.set()
+                self._watches[section].poke()
             elif self.current(section) is not None:
-                watch = Watch(section, lambda section=section: self.current(section), self.around)  # type: ignore[misc]
-                self._watches[section] = watch
-                self._tasks[section] = asyncio.create_task(self._guarded(section, watch.run), name=section)
+                self._begin(section)
+
+    def _begin(self, section: str) -> None:
+        watch = Watch(section, lambda: self.current(section), self.around)
+        self._watches[section] = watch
+        self._tasks[section] = asyncio.create_task(self._guarded(section, watch.run), name=section)
 
     async def stop(self) -> None:
         """End everything; what is under way is repeated after the next start."""
@@ -85,6 +92,7 @@ class Supervisor:
 
     async def _heartbeat(self) -> None:
         while True:
+            self.look()
             try:
                 await self.around.store.renew()
             except StoreError as error:
@@ -93,15 +101,41 @@ class Supervisor:
                 )
             await self.around.kit.clock.sleep(LEASE / 3)
 
+    def look(self) -> None:
+        """Whose proof is too old is told of, once when that begins and once when it ends; who hangs is begun anew."""
+        for section, watch in list(self._watches.items()):
+            self._listen(section, watch)
+            seconds = watch.stuck_for()
+            if seconds is not None and not self._tasks[section].done():
+                self.around.observer.event(events.RESTARTED, client=section, seconds=seconds)
+                self._tasks[section].cancel()  # what it still writes is refused: the next one has another lease
+                self._begin(section)
+
+    def _listen(self, section: str, watch: Watch) -> None:
+        mailbox, observer = self.current(section), self.around.observer
+        now = self.around.kit.clock.now()
+        seconds = silent_for(watch.condition, mailbox.client, now) if mailbox is not None else None
+        if seconds is not None and section not in self._silent:
+            self._silent.add(section)
+            fault, remedy = watch.condition.fault, watch.condition.remedy
+            observer.event(events.SILENT, client=section, seconds=seconds, error=fault, remedy=remedy)
+            observer.gauge(events.SILENT_NOW, 1.0, client=section)
+        elif seconds is None and section in self._silent:
+            self._silent.remove(section)
+            observer.gauge(events.SILENT_NOW, 0.0, client=section)
+            if watch.condition.health is Health.WORKING:
+                observer.event(events.HEARD, client=section)
+
     # --- once
 
     async def once(self, sections: Sequence[str], at_once: int, cycles: int | None = None) -> list[Result]:
         """Read every mailbox whole or for so many cycles, up to so many at once, and do all work; tell how each fared."""
         gate = asyncio.Semaphore(at_once)
+        large = asyncio.Semaphore(min(at_once, _LARGE_AT_ONCE)) if len(sections) > at_once else None
         heart = asyncio.create_task(self._guarded("leases", self._heartbeat))
         work = asyncio.create_task(self._guarded("work", self.worker.run))
         try:
-            results = await asyncio.gather(*(self._pass(section, gate, cycles) for section in sections))
+            results = await asyncio.gather(*(self._pass(section, gate, large, cycles) for section in sections))
             self.worker.end()
             await work
         finally:
@@ -110,15 +144,19 @@ class Supervisor:
             await asyncio.gather(heart, work, return_exceptions=True)
         return results
 
-    async def _pass(self, section: str, gate: asyncio.Semaphore, cycles: int | None) -> Result:
+    async def _pass(self, section: str, gate: asyncio.Semaphore, large: asyncio.Semaphore | None, cycles: int | None) -> Result:
+        """With ``large``: what one cycle leaves makes way for others, so that no number of large mailboxes holds up a small."""
         watch = Watch(section, lambda: self.current(section), self.around)
-        async with gate:
-            try:
-                await watch.read_whole(cycles)
-            except PostroomError as error:
-                await watch.note(error)
-                return Result(section, watch, error)
-            except Exception as error:  # noqa: BLE001 - one client's defect must not end the others
-                self._unforeseen(section, error)
-                return Result(section, watch, PostroomError(f"{type(error).__name__}: {error}"))
+        try:
+            async with gate:
+                more = await watch.read_whole(1 if large is not None else cycles)
+            if more and large is not None and cycles != 1:
+                async with large:
+                    await watch.read_whole(None if cycles is None else cycles - 1)
+        except PostroomError as error:
+            await watch.note(error)
+            return Result(section, watch, error)
+        except Exception as error:  # noqa: BLE001 - one client's defect must not end the others
+            self._unforeseen(section, error)
+            return Result(section, watch, PostroomError(f"{type(error).__name__}: {error}"))
         return Result(section, watch)

@@ -7,20 +7,29 @@ conversation goes on over many cycles and ends when it fails or when its setting
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 from postroom import events
 from postroom.drivers import Kit, Mailbox, Reader, open_reader
+from postroom.drivers.limits import Limits
+from postroom.engine.budget import Budget, Seat
+from postroom.engine.meter import Meter, MeteredReader
+from postroom.engine.pause import pause
 from postroom.engine.read import FolderCycle, Progress, Tally
 from postroom.engine.retry import decide
-from postroom.errors import LeaseHeld, LeaseLost, PostroomError, SessionEnded, StoreError, Throttled
+from postroom.engine.silence import longest_sign
+from postroom.errors import AllowanceUsed, LeaseHeld, LeaseLost, PostroomError, SessionEnded, StoreError, Throttled
 from postroom.events import Observer
 from postroom.model import Condition, Health, Lease
 from postroom.store import Store
 
 _ELSEWHERE = 5.0  # seconds between attempts to lease a mailbox that another process reads
+_LEAVES = 0.86, 0.1  # of a conversation's longest time with a token: then, more or less, we end it ourselves …
+_RENEWS = 0.25  # … and a token with less of its time left is renewed: the next conversation begins with a whole one
+_THROTTLED = 6  # refusals in a row that a single pass waits out
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,17 @@ class Surroundings:
     observer: Observer
     progress: Progress
     captured: Callable[[], None]  # is called when there may be new work
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class _Talk:
+    """A conversation, logged in."""
+
+    reader: Reader
+    leases: list[Lease]
+    seat: Seat
+    limits: Limits
 
 
 @dataclass
@@ -41,22 +61,44 @@ class Watch:
     section: str
     current: Callable[[], Mailbox | None]
     around: Surroundings
-    poked: asyncio.Event = field(default_factory=asyncio.Event)
     total: Tally = field(default_factory=Tally)
+    condition: Condition = field(init=False)  # as we know it
+    _poked: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: asyncio.Timeout | None = None
+    _meter: Meter | None = None
+    _explained: float = math.inf  # until then, on the monotonic clock, no sign of life is due
     _failures: int = 0
     _first_failed_at: float = 0.0
     _healthy: bool = False
     _absent: set[tuple[str, str]] = field(default_factory=set)  # found absent in this conversation
+
+    def __post_init__(self) -> None:
+        self.condition = Condition(self.section, Health.STARTING)
+
+    def poke(self) -> None:
+        """The settings may have changed: the next cycle begins at once, and with them."""
+        self._poked.set()
+        self._end_wait()
+
+    def stuck_for(self) -> float | None:
+        """Seconds without a sign of life, where that is longer than time-outs and pauses explain; None while all is well."""
+        mailbox, now = self.current(), self.around.kit.clock.monotonic()
+        last = self._explained
+        if self._meter is not None:
+            last = max(last, self._meter.alive_at)
+        if mailbox is None or now - last <= longest_sign(mailbox.client):
+            return None
+        return now - last
 
     # --- for ever
 
     async def run(self) -> None:
         """Read until the mailbox is removed or disabled. Raises nothing that is foreseen."""
         while (mailbox := self.current()) is not None:
-            self.poked.clear()
+            self._poked.clear()
             before = self._steps
             try:
-                await self._converse(mailbox)
+                seconds = await self._converse(mailbox)
             except SessionEnded as ended:
                 self.around.observer.event(events.SESSION_ENDED, client=self.section)
                 if not self._healthy and self._steps == before:
@@ -65,57 +107,87 @@ class Watch:
                 await self._elsewhere(held)
             except PostroomError as error:
                 await self._failed(error, mailbox)
+            else:
+                await self._hold(seconds, mailbox)
         await self._report(Health.DISABLED)
 
-    async def _converse(self, mailbox: Mailbox) -> None:
-        """Cycles over one conversation, until the settings change."""
+    async def _converse(self, mailbox: Mailbox) -> float:
+        """Cycles over one conversation, until the settings change; return how long to pause before the next one."""
         self._healthy = False  # proved anew by each conversation: one that ends without a step forward has failed
-        self._absent.clear()
-        async with self._leased(mailbox) as leases, open_reader(mailbox, self.around.kit) as reader:
+        clock = self.around.kit.clock
+        async with self._conversation(mailbox) as talk:
             self.around.observer.event(
                 events.CONNECTED, client=self.section, server=mailbox.client.server or mailbox.client.mailbox
             )
+            end = math.inf
+            if mailbox.client.uses_oauth and talk.limits.conversation is not None:
+                # Many that began together must not all be ended by the server, and ask for tokens, at one instant.
+                end = clock.monotonic() + clock.jitter(talk.limits.conversation * _LEAVES[0], _LEAVES[1])
             while self.current() == mailbox:
-                if (await self.cycle(mailbox, reader, leases)).more:
-                    continue
-                if not await self._wait(reader, self.around.kit.clock.jitter(mailbox.client.cycle_time, 0.05)):
-                    return
+                more = (await self.cycle(mailbox, talk.reader, talk.leases)).more
+                seconds = 0.0 if more else clock.jitter(mailbox.client.cycle_time, 0.05)
+                if talk.seat.asked:
+                    return seconds
+                left = end - clock.monotonic()
+                if left <= 0:
+                    break
+                if not more and not await self._wait(talk.reader, min(seconds, left)):
+                    return seconds if talk.seat.asked else 0.0
+        return 0.0
 
     async def _wait(self, reader: Reader, seconds: float) -> bool:
         """Wait for mail; False after a poke, which leaves the conversation out of step."""
-        waiting = asyncio.create_task(reader.wait(seconds))
-        poked = asyncio.create_task(self.poked.wait())
+        if self._poked.is_set():
+            return False
+        self._explain(seconds)
         try:
-            await asyncio.wait([waiting, poked], return_when=asyncio.FIRST_COMPLETED)
-            if waiting.done():
-                await waiting
-                return True
+            async with asyncio.timeout(None) as self._waiting:
+                await reader.wait(seconds)
+        except TimeoutError:
+            if self._waiting is None or not self._waiting.expired():
+                raise
             return False
         finally:
-            for task in (waiting, poked):
-                task.cancel()
-            await asyncio.gather(waiting, poked, return_exceptions=True)
+            self._waiting = None
+        self._explain(0.0)
+        return True
+
+    def _end_wait(self) -> None:
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(asyncio.get_running_loop().time())
+
+    def _explain(self, seconds: float) -> None:
+        """For so long no sign of life is due."""
+        self._explained = self.around.kit.clock.monotonic() + seconds
 
     # --- once
 
-    async def read_whole(self, cycles: int | None = None) -> None:
-        """Cycle until nothing more is to be read, or so often. Raises what stops it, after one new login where a token ended."""
+    async def read_whole(self, cycles: int | None = None) -> bool:
+        """Cycle until nothing more is to be read, or so often; return whether more is left.
+
+        Raises what stops it, after one new login where a token ended, and after waiting where the server throttles.
+        """
         mailbox = self.current()
         if mailbox is None:
-            return
+            return False
+        throttled = 0
         while True:
             before = self._steps
-            self._absent.clear()
             try:
-                async with self._leased(mailbox) as leases, open_reader(mailbox, self.around.kit) as reader:
+                async with self._conversation(mailbox) as talk:
                     done = 1
-                    while (await self.cycle(mailbox, reader, leases)).more and done != cycles:
+                    while (more := (await self.cycle(mailbox, talk.reader, talk.leases)).more) and done != cycles:
                         mailbox = self.current() or mailbox
                         done += 1
-                return
+                return more
             except SessionEnded:
                 if self._steps == before:
                     raise
+            except Throttled as error:
+                throttled = throttled + 1 if self._steps == before else 1
+                if isinstance(error, AllowanceUsed) or throttled > _THROTTLED:
+                    raise
+                await self.around.kit.clock.sleep(self._throttled_for(error, throttled))
 
     @property
     def _steps(self) -> int:
@@ -165,16 +237,29 @@ class Watch:
         return whole
 
     @asynccontextmanager
-    async def _leased(self, mailbox: Mailbox) -> AsyncIterator[list[Lease]]:
-        client = mailbox.client
-        store = self.around.store
-        server = self.around.kit.providers.place_of(client, mailbox.authorities).host
-        source = await store.source(client.type.value, server, client.mailbox)
-        leases = await store.acquire(source, client.folder_path)
-        try:
-            yield leases
-        finally:
-            await store.release(leases)
+    async def _conversation(self, mailbox: Mailbox) -> AsyncIterator[_Talk]:
+        """The leases, a seat, then the login when it is our turn."""
+        around, client = self.around, mailbox.client
+        server = around.kit.providers.place_of(client, mailbox.authorities).host
+        limits = around.kit.providers.limits_of(client, mailbox.authorities)
+        self._absent.clear()
+        self._explain(math.inf)  # others may be before us
+        async with AsyncExitStack() as stack:
+            source = await around.store.source(client.type.value, server, client.mailbox)
+            leases = await around.store.acquire(source, client.folder_path)
+            stack.push_async_callback(around.store.release, leases)
+            if self.condition.started_at is None:
+                self.condition = replace(self.condition, started_at=around.kit.clock.now())
+            seat = await stack.enter_async_context(around.budget.seat(server, client.mailbox, limits, self._end_wait))
+            meter = Meter(self.section, source, limits.octets_a_day, around.store, around.kit.clock, around.observer)
+            await meter.check(least=0)
+            stack.push_async_callback(meter.finish)
+            kit = replace(around.kit, dialer=around.kit.dialer.counting(meter.received))
+            async with around.budget.login(seat, limits):
+                self._explain(0.0)
+                self._meter = meter
+                reader = await stack.enter_async_context(open_reader(_renewing(mailbox, limits), kit))
+            yield _Talk(MeteredReader(reader, meter), leases, seat, limits)
 
     async def _proved(self) -> None:
         now = self.around.kit.clock.now()
@@ -193,43 +278,55 @@ class Watch:
         if self._failures == 1:
             self._first_failed_at = now
         decision = decide(error, self._failures, self._first_failed_at, now)
-        seconds = clock.jitter(decision.seconds)
-        if isinstance(error, Throttled):
-            seconds = max(seconds, error.retry_after or 0.0)  # never before the time that the server named
+        seconds = self._throttled_for(error, self._failures) if isinstance(error, Throttled) else clock.jitter(decision.seconds)
         observer.count(events.CYCLES_TOTAL, client=self.section, outcome="failed")
         if isinstance(error, StoreError):
             observer.event(events.STORE_TROUBLE, client=self.section, error=str(error), remedy=error.remedy, seconds=seconds)
         elif decision.person:
             observer.event(events.NEEDS_PERSON, client=self.section, error=str(error), remedy=error.remedy)
+        elif isinstance(error, AllowanceUsed):
+            observer.event(events.PAUSED, client=self.section, error=str(error), remedy=error.remedy, seconds=seconds)
         else:
             observer.event(events.RETRYING, client=self.section, error=str(error), remedy=error.remedy, seconds=seconds)
-        health = Health.NEEDS_PERSON if decision.person else Health.RETRYING
+        health = Health.PAUSED if isinstance(error, AllowanceUsed) else Health.RETRYING
+        health = Health.NEEDS_PERSON if decision.person else health
         await self._report(health, fault=str(error), remedy=error.remedy, retry_at=now + seconds)
         await self._hold(seconds, mailbox)
 
+    def _throttled_for(self, error: Throttled, failures: int) -> float:
+        """Less and less often, and never before the time that the server named."""
+        seconds = self.around.kit.clock.jitter(decide(error, failures, 0.0, 0.0).seconds)
+        return max(seconds, error.retry_after or 0.0)
+
     async def _elsewhere(self, held: StoreError) -> None:
-        self.around.observer.event(events.ELSEWHERE, client=self.section, error=str(held))  # its reader reports its health
+        self.around.observer.event(events.ELSEWHERE, client=self.section, error=str(held))
+        self.condition = Condition(self.section, Health.STARTING)  # its reader reports its health
         await self._hold(_ELSEWHERE, None)
 
     async def _hold(self, seconds: float, failed: Mailbox | None) -> None:
         """Sleep; a poke ends it when it brings other settings than those that failed."""
         clock = self.around.kit.clock
         end = clock.monotonic() + seconds
+        self._explain(seconds)
         while (left := end - clock.monotonic()) > 0:
-            sleeping = asyncio.create_task(clock.sleep(left))
-            poked = asyncio.create_task(self.poked.wait())
-            await asyncio.wait([sleeping, poked], return_when=asyncio.FIRST_COMPLETED)
-            for task in (sleeping, poked):
-                task.cancel()
-            await asyncio.gather(sleeping, poked, return_exceptions=True)
-            self.poked.clear()
+            await pause(clock, left, self._poked)
+            self._poked.clear()
             if self.current() != failed:
                 return
 
     async def _report(self, health: Health, **evidence: object) -> None:
         self.around.observer.gauge(events.WORKING, 1.0 if health is Health.WORKING else 0.0, client=self.section)
-        condition = Condition(self.section, health, **evidence)  # type: ignore[arg-type]
+        evidence = {"proved_at": self.condition.proved_at, "started_at": self.condition.started_at, **evidence}
+        self.condition = Condition(self.section, health, **evidence)  # type: ignore[arg-type]
         try:
-            await self.around.store.report(condition)
+            await self.around.store.report(self.condition)
         except StoreError:
             return  # the store's trouble is told of where it stops something
+
+
+def _renewing(mailbox: Mailbox, limits: Limits) -> Mailbox:
+    """Where a conversation lasts no longer than its token, the token is renewed before it begins."""
+    if limits.conversation is None:
+        return mailbox
+    margin = max(mailbox.client.token_expiry_margin_time, limits.conversation * _RENEWS)
+    return replace(mailbox, client=replace(mailbox.client, token_expiry_margin_time=margin))

@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -35,9 +35,17 @@ class Receiver(Protocol):
 
 @dataclass
 class Dialer:
-    """Makes connections; keeps one TLS context for each file of authorities, read again when the file changes."""
+    """Makes connections; keeps one TLS context for each file of authorities, read again when the file changes.
+
+    ``count`` is told of the octets that its connections receive.
+    """
 
     _contexts: dict[tuple[Path | None, int], ssl.SSLContext] = field(default_factory=dict)
+    count: Callable[[int], None] | None = None
+
+    def counting(self, count: Callable[[int], None]) -> Dialer:
+        """The same, with ``count`` told of what is received."""
+        return replace(self, count=count)
 
     async def connect(
         self,
@@ -57,7 +65,7 @@ class Dialer:
         context = self.context(ca_file) if tls else None
         loop = asyncio.get_running_loop()
         place = placed(host, port, via)
-        stream = Stream(receiver, place, host)
+        stream = Stream(receiver, place, host, self.count)
         name = host if tls else None
         try:
             async with asyncio.timeout(timeout):
@@ -134,8 +142,9 @@ def translated(error: BaseException, place: str, timeout: float = 0) -> NetworkE
 class Stream(asyncio.BufferedProtocol):
     """A conversation. One task reads it. Octets are counted both ways as they cross the network, TLS not included."""
 
-    def __init__(self, receiver: Receiver, place: str, host: str) -> None:
+    def __init__(self, receiver: Receiver, place: str, host: str, count: Callable[[int], None] | None = None) -> None:
         self._receiver = receiver
+        self._count = count
         self._place = place
         self._host = host
         self._transport: asyncio.Transport | None = None
@@ -270,6 +279,8 @@ class Stream(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._receiver.received(nbytes)
         self.octets_in += nbytes
+        if self._count is not None:
+            self._count(nbytes)
         self._fresh = True
         if self._receiver.full and self._transport is not None:
             self._paused = True

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
-from postroom.model import Condition, Facts, Health, Listed, MessageRow, Reference, Trouble, TroubleKind
+from postroom.model import Condition, Facts, FirstReading, Health, Listed, MessageRow, Reference, Repair, Trouble, TroubleKind
 
 _REPORT = """
-INSERT INTO conditions VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
-SET health = ?2, proved_at = coalesce(?3, proved_at), fault = ?4, remedy = ?5, retry_at = ?6"""
-_CONDITIONS = "SELECT client, health, proved_at, fault, remedy, retry_at FROM conditions"
+INSERT INTO conditions (client, health, proved_at, fault, remedy, retry_at, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT DO UPDATE SET health = ?2, proved_at = coalesce(?3, proved_at), fault = ?4, remedy = ?5, retry_at = ?6,
+                          started_at = coalesce(?7, started_at)"""
+_CONDITIONS = "SELECT client, health, proved_at, fault, remedy, retry_at, started_at FROM conditions"
 _COUNTS = "SELECT client, count(*), sum(length), max(received) FROM messages GROUP BY client"
 _OPEN = """
 SELECT m.client, count(*) FROM work w JOIN messages m ON m.id = w.subject
@@ -30,7 +31,27 @@ SELECT s.login, t.folder, t.identifier, t.size, t.internal_date, t.email_id, t.k
        t.not_before
 FROM troubles t JOIN sources s ON s.id = t.source ORDER BY t.first_seen"""
 _READERS = "SELECT DISTINCT s.login, f.holder FROM folders f JOIN sources s ON s.id = f.source WHERE f.holder <> ''"
+_FOLDERS = """
+SELECT s.type, s.server, s.login, f.folder, f.state IS NULL AND f.epoch = 1,
+       i.choice, i.begun_at, i.total, i.remaining, i.rate, i.ended_at,
+       p.reason, p.begun_at, p.matched, p.compared, p.fresh, p.vanished, p.ended_at
+FROM folders f JOIN sources s ON s.id = f.source
+LEFT JOIN first_reads i ON i.source = f.source AND i.folder = f.folder
+LEFT JOIN repairs p ON p.source = f.source AND p.folder = f.folder
+ORDER BY f.source, f.folder"""
 _LAST = 2**62
+
+
+class FolderRow(NamedTuple):
+    """A folder that was looked at."""
+
+    type: str
+    server: str
+    login: str
+    folder: str
+    unread: bool  # it was never read: first-read acts
+    first: FirstReading | None
+    repair: Repair | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +67,7 @@ class Counts:
 def report(db: apsw.Connection, condition: Condition) -> None:
     """Keep a client's health; the last proof stays when there is no newer one."""
     c = condition
-    db.execute(_REPORT, (c.client, c.health.value, c.proved_at, c.fault, c.remedy, c.retry_at))
+    db.execute(_REPORT, (c.client, c.health.value, c.proved_at, c.fault, c.remedy, c.retry_at, c.started_at))
 
 
 def conditions(db: apsw.Connection) -> dict[str, Condition]:
@@ -89,6 +110,20 @@ def one(db: apsw.Connection, public_id: str) -> tuple[MessageRow, Reference] | N
 def _message(row: Any) -> MessageRow:
     facts = Facts(subject=row[7], sender=row[8], date=row[9], message_id=row[10], fault=row[11])
     return MessageRow(row[1], row[2], row[3], row[4], row[5].lower(), row[6], facts, row[12])
+
+
+def folders(db: apsw.Connection) -> list[FolderRow]:
+    """Every folder that was looked at."""
+    rows: Any = db.execute(_FOLDERS)
+    return [
+        FolderRow(
+            *(kind, server, login, folder),
+            unread=bool(unread),
+            first=None if rest[0] is None else FirstReading(*rest[:6]),
+            repair=None if rest[6] is None else Repair(*rest[6:]),
+        )
+        for kind, server, login, folder, unread, *rest in rows
+    ]
 
 
 def all_troubles(db: apsw.Connection) -> list[tuple[str, str, Trouble]]:

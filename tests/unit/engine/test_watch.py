@@ -13,6 +13,7 @@ import pytest
 from fakes import START, HandClock, MemoryReader, MemoryServer, Recorder, client, kit
 from postroom import events
 from postroom.drivers import Kit, Mailbox
+from postroom.engine.budget import Budget
 from postroom.engine.supervise import Supervisor
 from postroom.engine.watch import Surroundings, Watch
 from postroom.engine.work import Worker
@@ -47,7 +48,8 @@ class House:
         self.told = 0
         self.set(client())
         kit_ = kit(self.clock)
-        self.around = Surroundings(self.store, kit_, self.observer, lambda *_: None, self._captured)
+        budget = Budget(self.clock, self.observer)
+        self.around = Surroundings(self.store, kit_, self.observer, lambda *_: None, self._captured, budget)
         self._running: list[asyncio.Task[None]] = []
 
     def _captured(self) -> None:
@@ -123,7 +125,7 @@ async def test_cycles_follow_one_another_over_one_conversation(house: House) -> 
     assert len(house.readers) == 1
     assert house.told == 2
     assert await house.health() is Health.WORKING
-    assert house.observer.names() == ["connected", "read", "read"]
+    assert house.observer.names() == ["connected", "first_read", "read", "read"]
 
 
 async def test_a_large_folder_is_read_without_a_pause(house: House) -> None:
@@ -185,7 +187,7 @@ async def test_a_poke_begins_the_next_cycle_at_once(house: House) -> None:
     house.start(watch)
     await house.clock.sleeper()
     house.set(client(cycle_time=7))
-    watch.poked.set()
+    watch.poke()
     await until(lambda: 7 in house.clock.slept)
     assert await house.clock.sleeper() == 7
     assert house.clock.now() == START
@@ -198,7 +200,7 @@ async def test_another_mailbox_under_the_same_name_is_another_source(house: Hous
     house.start(watch)
     await house.clock.sleeper()
     house.set(client(mailbox="b@example.org", cycle_time=5))
-    watch.poked.set()
+    watch.poke()
     await until(lambda: 5 in house.clock.slept)
     assert await count(house) == 2
 
@@ -211,7 +213,7 @@ async def test_a_client_that_is_removed_ends(house: House, when: str) -> None:
     running = house.start(watch)
     await house.clock.sleeper()
     house.mailboxes.clear()
-    watch.poked.set()
+    watch.poke()
     async with asyncio.timeout(5):
         await running
     assert await house.health() is Health.DISABLED
@@ -288,11 +290,11 @@ async def test_a_person_is_needed(house: House) -> None:
     assert await house.health() is Health.NEEDS_PERSON
     (told,) = house.observer.of(events.NEEDS_PERSON)
     assert "invalid_grant: expired" in str(told["error"])
-    watch.poked.set()  # nothing changed: it goes on standing still
+    watch.poke()  # nothing changed: it goes on standing still
     await asyncio.sleep(0)
     assert await house.clock.sleeper() == 3600
     house.set(client(cycle_time=30))
-    watch.poked.set()
+    watch.poke()
     await until(lambda: 30 in house.clock.slept)
     assert await house.health() is Health.WORKING
     assert house.clock.now() == START

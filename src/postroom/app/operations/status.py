@@ -12,16 +12,20 @@ from postroom.app.config import Live
 from postroom.app.core import opened
 from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
+from postroom.app.terminal import shown_span
 from postroom.clock import SystemClock
+from postroom.engine.first import seconds_left
 from postroom.engine.forecast import Ending, soon
+from postroom.engine.silence import silent_for
 from postroom.model import Condition, Health, Trouble
 from postroom.settings import PopClient
-from postroom.store.reading import Counts
+from postroom.store.reading import Counts, FolderRow
 
 _COLOURS = {
     Health.WORKING: "green",
     Health.STARTING: "cyan",
     Health.RETRYING: "yellow",
+    Health.PAUSED: "yellow",
     Health.NEEDS_PERSON: "red",
     Health.DISABLED: "bright_black",
     Health.STALE: "red",
@@ -44,6 +48,8 @@ class ClientStatus:
     retry_in: float | None
     process: str = ""  # the living one that reads the mailbox now
     troubles: tuple[tuple[str, Trouble], ...] = ()  # with their folders
+    folders: tuple[FolderRow, ...] = ()
+    seen_at: float = 0.0  # when all this was so
     endings: tuple[Ending, ...] = ()  # what ends within the next weeks
 
     @property
@@ -75,6 +81,7 @@ class ClientStatus:
                 }
                 for folder, trouble in self.troubles
             ],
+            "folders": [_folder_dict(row) for row in self.folders],
             "endings": [ending.as_dict() for ending in self.endings],
         }
 
@@ -86,6 +93,7 @@ async def status(live: Live) -> list[ClientStatus]:
     async with opened(live, clock, log, log.trace) as core:
         conditions, counts = await core.store.conditions(), await core.store.counts()
         troubles, readers = await core.store.troubles_of(), await core.store.readers()
+        folders = await core.store.folders()
         now = clock.now()
         coming = await forecast(core, now)
     sections = list(live.configuration.sections)
@@ -94,7 +102,22 @@ async def status(live: Live) -> list[ClientStatus]:
         _status(live, section, conditions.get(section), counts.get(section, Counts()), troubles, readers, now)
         for section in sections
     )
-    return [dataclasses.replace(each, endings=soon(coming.get(each.client, ()), now)) for each in found]
+    return [
+        dataclasses.replace(
+            each,
+            endings=soon(coming.get(each.client, ()), now),
+            folders=_folders_of(live.client(each.client), folders),
+            seen_at=now,
+        )
+        for each in found
+    ]
+
+
+def _folders_of(client: PopClient | None, rows: Sequence[FolderRow]) -> tuple[FolderRow, ...]:
+    if client is None:
+        return ()
+    mine = (client.type.value, client.mailbox)
+    return tuple(row for row in rows if (row.type, row.login) == mine and row.folder in client.folder_path)
 
 
 def _status(
@@ -118,7 +141,7 @@ def _status(
         health, fault, remedy = Health.DISABLED, "enable-client = false", ""
     login = client.mailbox if client is not None else ""
     process = readers.get(login, "")
-    if client is not None and _is_stale(client, health, condition.proved_at, now):
+    if client is not None and silent_for(dataclasses.replace(condition, health=health), client, now) is not None:
         health, fault = Health.STALE, fault or "no check was proved for longer than its cycles explain"
         remedy = "Look at the service's log." if process else "No process reads it now: start the service, postroom run."
     return ClientStatus(
@@ -137,14 +160,45 @@ def _status(
     )
 
 
-def _is_stale(client: PopClient, health: Health, proved_at: float | None, now: float) -> bool:
-    """True when the last proof is older than two cycles and the time-outs of a third explain."""
-    patience = 2 * client.cycle_time + client.connect_timeout + client.protocol_timeout
-    return health in (Health.WORKING, Health.RETRYING) and proved_at is not None and now - proved_at > patience
-
-
 def _age(at: float | None, now: float) -> float | None:
     return None if at is None else max(now - at, 0.0)
+
+
+def _folder_lines(row: FolderRow, now: float) -> Iterator[str]:
+    """How far a first read is, and what the last repair came to."""
+    first, repair = row.first, row.repair
+    if first is not None and first.ended_at is None:
+        seconds = seconds_left(first.left, first.rate)
+        left = f", about {shown_span(seconds)} left" if seconds is not None else ""
+        yield f"first read: {max(first.total - first.left, 0):,} of {first.total:,}{left}"
+    if repair is not None:
+        when = f"{shown_span(max(now - (repair.ended_at or repair.begun_at), 0))} ago"
+        done = f"repaired {when}" if repair.ended_at is not None else f"under repair, begun {when}"
+        numbers = f"{repair.matched:,} matched ({repair.compared:,} compared), {repair.fresh:,} new, {repair.vanished:,} vanished"
+        yield f"{done}: {numbers}; {repair.reason}"
+
+
+def _folder_dict(row: FolderRow) -> dict[str, object]:
+    first, repair = row.first, row.repair
+    reading = None
+    if first is not None and first.ended_at is None:
+        reading = {"total": first.total, "left": first.left, "rate": first.rate, "choice": first.choice}
+        reading["seconds_left"] = seconds_left(first.left, first.rate)
+    return {
+        "folder": row.folder,
+        "first_read": reading,
+        "repair": None
+        if repair is None
+        else {
+            "begun_at": repair.begun_at,
+            "ended_at": repair.ended_at,
+            "reason": repair.reason,
+            "matched": repair.matched,
+            "compared": repair.compared,
+            "new": repair.fresh,
+            "vanished": repair.vanished,
+        },
+    }
 
 
 def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]:
@@ -155,8 +209,8 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
     for item in statuses:
         health = f"{item.health.value:14}"
         shown = click.style(health, fg=_COLOURS[item.health]) if colour else health
-        proved = f"proved {_span(item.proved_age)} ago" if item.proved_age is not None else "never proved"
-        last = f", the last {_span(item.last_age)} ago" if item.last_age is not None else ""
+        proved = f"proved {shown_span(item.proved_age)} ago" if item.proved_age is not None else "never proved"
+        last = f", the last {shown_span(item.last_age)} ago" if item.last_age is not None else ""
         work = f", {item.open_work} waiting to be processed" if item.open_work else ""
         process = f", read by {item.process}" if item.process else ""
         yield f"{item.client:{width}}  {shown} {proved:20} {item.messages} messages{last}{work}{process}"
@@ -164,16 +218,11 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
             yield f"{'':{width}}  {item.fault}"
         if item.remedy and item.health is not Health.WORKING:
             yield f"{'':{width}}  → {item.remedy}"
-        if item.retry_in is not None and item.health in (Health.RETRYING, Health.NEEDS_PERSON):
-            yield f"{'':{width}}  tried again in {_span(item.retry_in)}"
+        if item.retry_in is not None and item.health in (Health.RETRYING, Health.PAUSED, Health.NEEDS_PERSON):
+            yield f"{'':{width}}  tried again in {shown_span(item.retry_in)}"
         for folder, trouble in item.troubles:
             yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
+        for row in item.folders:
+            yield from (f"{'':{width}}  {row.folder}: {words}" for words in _folder_lines(row, item.seen_at))
         for ending in item.endings:
             yield f"{'':{width}}  soon: {ending}"
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

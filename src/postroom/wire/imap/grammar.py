@@ -342,6 +342,7 @@ _ITEMS: dict[bytes, Callable[[_Cursor, types.Fetch], None]] = {
     b"FLAGS": _item_flags,
     b"MODSEQ": _item_modseq,
     b"BODY[]": _item_body,
+    b"BODY[HEADER]": _item_body,
     b"EMAILID": _item_email_id,
     b"X-GM-MSGID": _item_email_id,
 }
