@@ -102,11 +102,13 @@ class Conversation:
         *first, last = commands.pieces(tag.encode() + b" " + line, self._unasked)
         if first and self._unanswered > 1:
             raise LocalProtocolError("a synchronizing literal while other commands are in flight")
+        masked = None if shown is None else tag.encode() + b" " + shown
         for piece in first:
-            await self.write(piece)
+            await self.write(piece, shown=masked)
+            masked = masked and b"***"
             if not await self._may_go_on(tag):
                 return tag
-        await self.write(last, shown=None if shown is None else tag.encode() + b" " + shown)
+        await self.write(last, shown=masked)
         return tag
 
     @property
