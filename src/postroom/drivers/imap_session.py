@@ -81,7 +81,8 @@ class ImapSession(Conversation):
         if not isinstance(greeting, types.StatusResponse) or greeting.status is types.Status.BAD:
             raise RemoteProtocolError(f"{self.place.host}:{self.place.port} does not greet as an IMAP server")
         if greeting.status is types.Status.BYE:
-            raise throttled_by(self.place.host, greeting.text) or Lost(f"{self.place.host}: {greeting.text}")
+            words = words_of(greeting).removeprefix("BYE ")
+            raise throttled_by(self.place.host, words) or Lost(f"{self.place.host}: {words}")
         self.greeting = greeting.text
         self._authenticated = greeting.status is types.Status.PREAUTH
         if self.place.security is Security.START_TLS:
