@@ -124,6 +124,8 @@ class Conversation:
             if isinstance(response, types.Continuation):
                 return True
             if isinstance(response, types.StatusResponse) and response.tag == tag:
+                if response.status is types.Status.OK:
+                    raise RemoteProtocolError(f"{tag} is answered before it was sent")
                 self._refused[tag] = response
                 return False
 
@@ -152,8 +154,10 @@ class Conversation:
 
     async def until(self, tag: str) -> AsyncIterator[types.Response]:
         """Untagged responses until a command's end. Raises ``ImapStatus``."""
+        if (refused := self._refused.pop(tag, None)) is not None:
+            raise imap_status(refused)
         while True:
-            response = self._refused.pop(tag, None) or await self.response()
+            response = await self.response()
             if isinstance(response, types.StatusResponse) and response.tag:
                 if response.tag != tag:
                     raise RemoteProtocolError(f"an answer to {response.tag} where one to {tag} was due")
