@@ -10,8 +10,6 @@ from postroom.model import Absent, Fetched, Listed, Unfetched
 from postroom.wire.imap import commands, types
 from postroom.wire.imap.fragments import STREAMED
 
-_HEADER = "BODY[HEADER]"
-
 
 async def heads(session: ImapSession, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
     """BODY.PEEK[HEADER] (RFC 9051 section 6.4.5.1), one message at a time: such messages are few."""
@@ -22,13 +20,11 @@ async def heads(session: ImapSession, listed: Sequence[Listed]) -> AsyncIterator
         except ImapStatus as refused:
             yield Unfetched(message.identifier, refused)
             continue
-        fetches = [r for r in responses if isinstance(r, types.Fetch) and r.uid in (uid, None)]
-        mine = [r.others[_HEADER] for r in fetches if _HEADER in r.others]
-        head = mine[0] if mine and isinstance(mine[0], bytes) else b""
-        if head is STREAMED:
+        mine = [r for r in responses if isinstance(r, types.Fetch) and r.header is not None and r.uid in (uid, None)]
+        if mine and mine[0].header is STREAMED:
             yield Unfetched(message.identifier, RemoteProtocolError("the header is longer than Postroom holds"))
-        elif head:
-            yield Fetched(message, head)
+        elif mine and mine[0].header:
+            yield Fetched(message, mine[0].header)
         elif mine:
             yield Unfetched(message.identifier, RemoteProtocolError("the server lists the message and hands over no header"))
         else:
