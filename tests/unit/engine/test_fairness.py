@@ -404,7 +404,7 @@ async def test_p11_what_is_explained_is_left_alone(house: House, supervisor: Sup
 async def test_p11_a_trickle_is_no_sign_of_life(house: House, supervisor: Supervisor) -> None:
     """A server that sends an octet now and then keeps within every time-out and comes to no end."""
     server = house.server()
-    server.folder().add(bytes(1000))
+    server.folder().add(bytes(30_000))
     server.long = 10
 
     async def hold() -> None:
