@@ -1,7 +1,7 @@
 """One Dovecot that holds thousands of idle conversations, and a server that hangs.
 
 Dovecot's ``imap-hibernate`` keeps the sockets of all that idle, so that no process waits behind each; its permissions let
-the mail's owner hand them over.
+the mail's owner hand them over. Each idle mailbox costs that user an inotify instance; without one Dovecot looks now and then.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import pwd
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 from servers.dovecot_config import Identities
 
+_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")  # for each user, 128 by default
+_SPARE = 64
 HIBERNATING = "imap_hibernate_timeout = 1s"  # in ``protocol imap``
 
 
@@ -33,6 +36,23 @@ service imap {{
     mode = 0666
   }}
 }}"""
+
+
+@contextlib.contextmanager
+def room_for_idling(count: int) -> Iterator[bool]:
+    """Let the mail's owner hold so many inotify instances, one for each idle mailbox, within the block; False where we may not."""
+    before = int(_INSTANCES.read_text())
+    if before < count + _SPARE:
+        try:
+            _INSTANCES.write_text(str(count + _SPARE))
+        except OSError:
+            yield False
+            return
+    try:
+        yield True
+    finally:
+        with contextlib.suppress(OSError):
+            _INSTANCES.write_text(str(before))
 
 
 @contextlib.contextmanager
