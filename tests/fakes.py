@@ -221,8 +221,9 @@ class MemoryServer:
 class MemoryReader:
     """A ``Reader`` of a ``MemoryServer``."""
 
-    def __init__(self, server: MemoryServer) -> None:
+    def __init__(self, server: MemoryServer, received: Callable[[int], None] | None = None) -> None:
         self._server = server
+        self._received = received or (lambda _octets: None)
         self.waited: list[float] = []
         self._begun: set[str] = set()  # folders listed from nothing in this conversation
         server.conversations += 1
@@ -285,9 +286,12 @@ class MemoryReader:
             found = held.messages.get(int(number)) if validity == str(held.validity) else None
             if name in self._server.refuses:
                 yield Unfetched(name, self._server.refuses[name])
-            elif found is None or name in self._server.hides:
+                continue
+            if found is None or name in self._server.hides:
                 yield Absent(name)
-            elif len(found[0]) >= self._server.long:
+                continue
+            self._received(len(found[0]))
+            if len(found[0]) >= self._server.long:
                 yield Fetched(message, b"", len(found[0]), self._pieces(found[0]))
             else:
                 yield Fetched(message, found[0])
