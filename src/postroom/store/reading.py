@@ -9,7 +9,7 @@ from typing import Any
 
 import apsw
 
-from postroom.model import Condition, Copy, Facts, Health, Listed, MessageRow, Reference, Trouble, TroubleKind
+from postroom.model import Condition, Copy, Facts, Handled, Health, Listed, MessageRow, Reference, Trouble, TroubleKind
 from postroom.store import copies
 
 _REPORT = """
@@ -25,6 +25,7 @@ _COLUMNS = (
     """
 SELECT m.id, m.public_id, m.client, r.identifier, r.folder, hex(m.digest), m.length, m.subject, m.sender, m.date,
        m.message_id, m.fault, m.received, m.segment, m."offset", m.digest, m.address, m.left_out, m.copy_header,
+       m.handled,
        """
     + copies.OF_MESSAGE
     + """
@@ -110,9 +111,10 @@ def _message(row: Any) -> MessageRow:
         facts,
         row[12],
         address=row[16],
-        copies=copies.read(row[19]),
+        copies=copies.read(row[20]),
         left_out=tuple(json.loads(row[17])),
         copy_header=row[18],
+        handled=Handled(row[19]),
     )
 
 
