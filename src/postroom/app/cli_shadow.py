@@ -20,6 +20,7 @@ from postroom.app.terminal import UNUSABLE, Failure, run_to_end
 )
 @click.option("--take-over", is_flag=True, help="Mark what the other system has as handled there; all else is handled here.")
 @click.option("--despite-troubles", is_flag=True, help="With --take-over: also while messages could not be had.")
+@click.option("--give-back", is_flag=True, help="Read a mailbox in shadow that was read here; what it is owed is settled first.")
 @click.option("--undo", is_flag=True, help="Go back behind the take-over, as long as nothing was captured or settled since.")
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object with the numbers, then one for each message only there or here."
@@ -35,6 +36,7 @@ def shadow(
     *,
     take_over: bool,
     despite_troubles: bool,
+    give_back: bool,
     undo: bool,
     as_json: bool,
 ) -> None:
@@ -57,8 +59,8 @@ def shadow(
         raise Failure(
             "--take-over needs to know what the other system has", "Name its --maildir, --mbox or --message-ids.", UNUSABLE
         )
-    if undo and (given or take_over):
+    if undo and (given or take_over or give_back):
         raise Failure("--undo stands alone", status=UNUSABLE)
-    wish = Wish(take_over, despite_troubles, undo)
+    wish = Wish(take_over, despite_troubles, undo, give_back)
     other = Elsewhere(maildir, mbox, message_ids)
     context.exit(run_to_end(lambda: carry_out(live, section, other, wish, as_json=as_json)))

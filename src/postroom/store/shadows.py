@@ -6,6 +6,7 @@ shadow is kept at the server and handed to nobody, until the take-over decides i
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
@@ -23,11 +24,13 @@ from postroom.store.processes import Processes
 IN_SHADOW = "EXISTS (SELECT 1 FROM shadows WHERE source = ? AND taken_at IS NULL)"
 
 _OWED = """
-SELECT count(*) FROM receipts r JOIN folders f ON f.source = r.source AND f.folder = r.folder AND f.epoch = r.epoch
-WHERE r.source = ? AND r.settled_at IS NULL AND r.gone_at IS NULL AND r.disposition <> 'keep'"""
+SELECT EXISTS (SELECT 1 FROM receipts r JOIN folders f ON f.source = r.source AND f.folder = r.folder AND f.epoch = r.epoch
+WHERE r.source = ? AND r.settled_at IS NULL AND r.gone_at IS NULL AND r.disposition <> 'keep')"""
 _BEGIN = """
 INSERT INTO shadows (source, client, since) VALUES (?1, ?2, ?3)
 ON CONFLICT DO UPDATE SET client = ?2, since = CASE WHEN taken_at IS NULL THEN since ELSE ?3 END, taken_at = NULL, last = 0"""
+_READ_HERE = """
+SELECT EXISTS (SELECT 1 FROM receipts WHERE source = ?1) OR EXISTS (SELECT 1 FROM shadows WHERE source = ?1)"""
 _HOLDERS = "SELECT holder FROM folders WHERE source = ? AND holder <> ''"
 
 # CROSS JOIN: the receipts of the source in the order of their numbers, each with its message
@@ -101,6 +104,14 @@ class Shadow:
     last: int
 
 
+class Begun(enum.Enum):
+    """What came of a wish to read in shadow."""
+
+    SHADOW = "in shadow"
+    OURS = "read here under its own settings"
+    OWED = "messages captured here are still to be settled at the server"
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What the other system has beside what is here."""
@@ -128,13 +139,14 @@ class Shadows:
         """A mailbox; None when it never was in shadow."""
         return next((shadow for shadow in await self.all() if shadow.source == source), None)
 
-    async def begin(self, source: int, client: str) -> int:
-        """From now on the mailbox is read in shadow. Returns how many dispositions are still owed to the server: then it is not.
+    async def begin(self, source: int, client: str, *, give_back: bool = False) -> Begun:
+        """From now on the mailbox is read in shadow, unless the answer says why not.
 
-        Raises ``LeaseHeld`` while another process reads the mailbox under its own settings.
+        One that was read here already is given away with ``give_back`` only, and when nothing is owed to its server. Raises
+        ``LeaseHeld`` while another process reads the mailbox under its own settings.
         """
         now = self._clock.now()
-        return await self._db.run(lambda db: _begin(db, source, client, now, self._free))
+        return await self._db.run(lambda db: _begin(db, source, client, now, self._free, give_back=give_back))
 
     async def unknown(self, source: int, after: int) -> dict[int, Reference]:
         """Messages here without a fingerprint, a page of them."""
@@ -209,14 +221,16 @@ def _check_free(db: apsw.Connection, source: int, free: Callable[[str], bool]) -
             raise LeaseHeld(f"the mailbox is read by process {holder}")
 
 
-def _begin(db: apsw.Connection, source: int, client: str, now: float, free: Callable[[str], bool]) -> int:
+def _begin(db: apsw.Connection, source: int, client: str, now: float, free: Callable[[str], bool], *, give_back: bool) -> Begun:
     if bool(db.execute(f"SELECT {IN_SHADOW}", (source,)).get):
-        return 0
+        return Begun.SHADOW
     _check_free(db, source, free)
-    owed = int(db.execute(_OWED, (source,)).get)
-    if not owed:
-        db.execute(_BEGIN, (source, client, now))
-    return owed
+    if not give_back and bool(db.execute(_READ_HERE, (source,)).get):
+        return Begun.OURS
+    if db.execute(_OWED, (source,)).get:
+        return Begun.OWED
+    db.execute(_BEGIN, (source, client, now))
+    return Begun.SHADOW
 
 
 def _unknown(db: apsw.Connection, source: int, after: int) -> dict[int, Reference]:

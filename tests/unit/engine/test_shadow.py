@@ -12,7 +12,7 @@ from postroom.errors import LeaseHeld, StoreError
 from postroom.mime.fingerprint import fingerprint, known_as
 from postroom.model import Disposition, Handled
 from postroom.store import Store
-from postroom.store.shadows import Comparison
+from postroom.store.shadows import Begun, Comparison
 
 DELETE = Disposition.DELETE
 
@@ -29,8 +29,8 @@ def mail(number: int, text: str = "") -> bytes:
     return f"Message-ID: <{number}@x.org>\r\nSubject: {number}\r\n\r\n{text or number}\r\n".encode()
 
 
-async def begin(desk: Desk) -> int:
-    return await desk.store.shadows.begin(desk.lease.source, "pop-client-a")
+async def begin(desk: Desk, *, give_back: bool = False) -> Begun:
+    return await desk.store.shadows.begin(desk.lease.source, "pop-client-a", give_back=give_back)
 
 
 async def compare(desk: Desk, there: Sequence[bytes]) -> Comparison:
@@ -80,9 +80,9 @@ async def test_nothing_is_settled_whatever_the_reader_s_settings_say(desk: Desk)
 
 
 async def test_it_outlasts_the_process_and_may_be_begun_again(desk: Desk) -> None:
-    assert await begin(desk) == 0
+    assert await begin(desk) is Begun.SHADOW
     await desk.restart()
-    assert await begin(desk) == 0
+    assert await begin(desk) is Begun.SHADOW
     fill(desk.server, mail(1))
     await desk.cycle(after_capture=DELETE)
     assert await handled(desk) == [Handled.SHADOW]
@@ -95,11 +95,22 @@ async def test_what_is_owed_to_the_server_is_settled_before(desk: Desk) -> None:
     name, _ = fill(desk.server, mail(1), mail(2))
     desk.server.unsettled.add(name)
     await desk.cycle(after_capture=DELETE)
-    assert await begin(desk) == 1
+    assert await begin(desk, give_back=True) is Begun.OWED
     assert await desk.store.shadows.all() == []
     desk.server.unsettled.clear()
     await desk.cycle(after_capture=DELETE)
-    assert await begin(desk) == 0
+    assert await begin(desk, give_back=True) is Begun.SHADOW
+
+
+async def test_a_mailbox_that_is_read_here_is_given_away_on_purpose_only(desk: Desk) -> None:
+    fill(desk.server, mail(1))
+    await desk.cycle()
+    assert await begin(desk) is Begun.OURS
+    assert await begin(desk, give_back=True) is Begun.SHADOW
+    await compare(desk, [])
+    await take_over(desk)
+    assert await begin(desk) is Begun.OURS
+    assert await desk.store.shadows.all() != []
 
 
 async def test_a_mailbox_that_another_process_reads_is_not_taken_from_it(desk: Desk) -> None:
@@ -149,7 +160,7 @@ async def test_a_list_of_message_ids_is_enough(desk: Desk) -> None:
 async def test_what_both_have_handled_is_told(desk: Desk) -> None:
     fill(desk.server, mail(1))
     await desk.cycle()
-    await begin(desk)
+    await begin(desk, give_back=True)
     fill(desk.server, mail(2))
     await desk.cycle()
     assert await compare(desk, [mail(1), mail(2)]) == Comparison(both=1, twice=1)

@@ -26,7 +26,7 @@ from postroom.engine.watch import Watch
 from postroom.errors import LeaseHeld
 from postroom.mime.fingerprint import Fingerprint, fingerprint, known_as
 from postroom.model import Reference
-from postroom.store.shadows import Comparison
+from postroom.store.shadows import Begun, Comparison
 
 _SHOWN = 20
 _PAGE = 200
@@ -39,6 +39,7 @@ class Wish:
     take_over: bool = False
     despite_troubles: bool = False
     undo: bool = False
+    give_back: bool = False  # a mailbox that is read here
 
 
 async def shadow(live: Live, section: str, other: Elsewhere, wish: Wish, *, as_json: bool) -> int:
@@ -53,7 +54,9 @@ async def shadow(live: Live, section: str, other: Elsewhere, wish: Wish, *, as_j
         source = await core.store.source(mailbox.client.type.value, server, mailbox.client.mailbox)
         if wish.undo:
             return await _undo(core, section, source, as_json=as_json)
-        await _begin(service, section, source)
+        if not await _begin(service, section, source, wish):
+            click.echo(f"{section}: was taken over already; nothing is changed", err=True)
+            return 0
         held = await _read(service, section, wish)
         found = await _compared(core, source, other) if other.named else None
         if wish.take_over:
@@ -72,20 +75,32 @@ def _mailbox(core: Core, section: str) -> Mailbox:
     return mailbox
 
 
-async def _begin(service: Service, section: str, source: int) -> None:
-    """From now on in shadow. What we captured before under the client's own settings is settled first: it is ours."""
+async def _begin(service: Service, section: str, source: int, wish: Wish) -> bool:
+    """From now on in shadow; False where the take-over that is wished for was made already.
+
+    What we captured before under the client's own settings is settled first: the other system must not meet it.
+    """
     core = service.core
-    for attempt in (1, 2):
-        owed = await core.store.shadows.begin(source, section)
-        if not owed:
-            await core.look_at_consents()
-            return
-        if attempt == 1:
-            await Watch(section, lambda: core.mailbox(section, also_disabled=True), service.supervisor.around).settle()
-    raise Failure(
-        f"{section}: {owed} messages captured here are still to be settled at the server, and it does not do so",
-        "See postroom status; the mailbox can be given to another system once they are.",
-    )
+    shadows = core.store.shadows
+    before = await shadows.of(source)
+    if wish.take_over and not wish.give_back and before is not None and before.taken_at is not None:
+        return False
+    begun = await shadows.begin(source, section, give_back=wish.give_back)
+    if begun is Begun.OWED:
+        await Watch(section, lambda: core.mailbox(section, also_disabled=True), service.supervisor.around).settle()
+        begun = await shadows.begin(source, section, give_back=wish.give_back)
+    if begun is Begun.OURS:
+        raise Failure(
+            f"{section} is read here under its own settings",
+            "To give it to another system: set enable-client = false, then postroom shadow --give-back before that one starts.",
+        )
+    if begun is Begun.OWED:
+        raise Failure(
+            f"{section}: {begun.value}, and it does not do so",
+            "See postroom status; the mailbox can be given to another system once they are.",
+        )
+    await core.look_at_consents()
+    return True
 
 
 async def _read(service: Service, section: str, wish: Wish) -> str:
@@ -146,7 +161,7 @@ async def _undo(core: Core, section: str, source: int, *, as_json: bool) -> int:
     if since:
         raise Failure(
             f"{section}: {since} messages were captured or settled since the take-over; it stands",
-            "The mailbox can be given to the other system again by postroom shadow; what we handled stays ours.",
+            "postroom shadow --give-back gives the mailbox to the other system again; what was handled here stays handled.",
         )
     if as_json:
         print_json({"client": section, "state": "shadow"})
