@@ -229,6 +229,14 @@ class Copy:
     recipient: str
 
 
+class Handled(enum.Enum):
+    """Whose a message is."""
+
+    OURS = ""
+    SHADOW = "shadow"  # read beside another system: undecided, and handed to nobody
+    ELSEWHERE = "elsewhere"  # the other system has handled it
+
+
 @dataclass(frozen=True, slots=True)
 class MessageRow:
     """A message for lists and exports."""
@@ -244,6 +252,7 @@ class MessageRow:
     address: str = ""  # that the mailbox served then
     copies: tuple[Copy, ...] = ()
     left_out: tuple[str, ...] = ()  # recipients who got none, because of the limit
+    handled: Handled = Handled.OURS
     copy: Copy | None = None  # this one of them is meant, where it was asked for by its id
     copy_header: str = ""  # names the recipient of a copy
 

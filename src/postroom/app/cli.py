@@ -1,7 +1,8 @@
 """The command line. Commands parse and print; what they do is in ``operations``. Each loads only what it needs.
 
 Exit status: 0 all is well; 1 something failed or needs a person; 2 the command or the configuration cannot be used;
-3 another living process reads the mailbox; 4 an audit found messages missing.
+3 another living process reads the mailbox; 4 an audit found messages missing, or a comparison with another
+system a difference.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from postroom.app import cli_init, cli_oauth  # noqa: F401 - they add their commands to the group
+from postroom.app import cli_init, cli_oauth, cli_shadow  # noqa: F401 - they add their commands to the group
 from postroom.app.root import chosen, cli, client_names, live_of, option_names, show_faults
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_end
 

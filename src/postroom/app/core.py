@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from postroom.app.config import Live
 from postroom.clock import Clock
 from postroom.drivers import Kit, Mailbox
 from postroom.drivers.provider import Providers
 from postroom.events import Observer
+from postroom.model import Disposition
 from postroom.net.http import Http
 from postroom.net.stream import Dialer, Trace
 from postroom.net.tokens import Tokens
+from postroom.settings import PopClient
+from postroom.settings.words import BigMessages
 from postroom.store import Store
 from postroom.store import opened as store_opened
 
@@ -31,6 +34,8 @@ class Core:
 
     consented: dict[str, float] = field(default_factory=dict)  # when each section's consent was given, as last looked
 
+    shadowed: set[str] = field(default_factory=set)  # sections whose mailbox another system has, as last looked
+
     def mailbox(self, section: str, *, also_disabled: bool = False) -> Mailbox | None:
         """A section's mailbox as configured now; None when it is removed, faulty from the start, or disabled."""
         client = self.live.client(section)
@@ -39,15 +44,28 @@ class Core:
         secret, authority = self.live.used(self.live.configuration, client)
         authorities = {} if authority is None else {authority.name: authority}
         proxy = self.live.configuration.proxy_of(client)
-        return Mailbox(client, secret, authorities, self.consented.get(section), proxy)
+        shadow = section in self.shadowed
+        if shadow:
+            client = beside_another(client)
+        return Mailbox(client, secret, authorities, self.consented.get(section), proxy, shadow)
 
     async def look_at_consents(self) -> list[str]:
-        """See which consents are in the vault; the sections where that changed since the last look."""
+        """See which consents are in the vault, and which mailboxes another system has; the sections where that changed since."""
+        shadowed = {shadow.client for shadow in await self.store.shadows.all() if shadow.taken_at is None}
+        moved = shadowed ^ self.shadowed
+        self.shadowed.clear()
+        self.shadowed.update(shadowed)
         found = {consent.client: consent.made_at for consent in await self.store.consents()}
         changed = [section for section in {*found, *self.consented} if found.get(section) != self.consented.get(section)]
         self.consented.clear()
         self.consented.update(found)
-        return changed
+        return [*changed, *sorted(moved.difference(changed))]
+
+
+def beside_another(client: PopClient) -> PopClient:
+    """The settings under which a mailbox is read that another system has: nothing is changed at the server."""
+    big = BigMessages.HEADERS if client.big_messages is BigMessages.DELETE else client.big_messages
+    return replace(client, after_capture=Disposition.KEEP, big_messages=big, failed_items_folder_path=None)
 
 
 def vault_key(live: Live) -> str:

@@ -96,6 +96,7 @@ class Mailbox:
     authorities: Mapping[str, AuthoritySection]
     consented_at: float | None = None  # of the consent in the vault: another one is other settings
     proxy: ProxySettings | None = None  # through whom the mailbox and its token authority are reached
+    shadow: bool = False  # read beside another system: nothing that can be seen is done at the server
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def open_reader(mailbox: Mailbox, kit: Kit, *, read_only: bool = False) -> Abstr
     credentials = credentials_of(mailbox, kit)
     trace = kit.trace(client.section) if client.enable_debug else None
     openers: Mapping[MailboxType, Open] = {MailboxType.IMAP: open_imap, MailboxType.POP3: open_pop3}
-    return openers[client.type](place, credentials, kit, trace, read_only=read_only)
+    return openers[client.type](place, credentials, kit, trace, read_only=read_only or mailbox.shadow)
 
 
 def first_read_words(folder: str, first: First, preview: Preview) -> str:

@@ -100,6 +100,11 @@ class FolderCycle:
         await self._remember(changes)
         return self.tally
 
+    async def settle_owed(self) -> None:
+        """The third step alone, made final: nothing is listed and nothing read."""
+        await self._settle()
+        await self._settled(tuple(await self.reader.commit()))
+
     # --- 1 list
 
     async def _list(self) -> tuple[Changes, list[Listed]]:

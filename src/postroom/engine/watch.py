@@ -215,17 +215,7 @@ class Watch:
         around = self.around
         whole = Tally()
         for folder, lease in zip(mailbox.client.folder_path, leases, strict=True):
-            folder_cycle = FolderCycle(
-                mailbox.client,
-                folder,
-                lease,
-                reader,
-                around.store,
-                around.kit.clock,
-                around.observer,
-                around.progress,
-                self._absent,
-            )
+            folder_cycle = self._folder_cycle(mailbox, reader, folder, lease)
             try:
                 tally = await folder_cycle.run()
             finally:
@@ -242,6 +232,29 @@ class Watch:
         around.observer.count(events.CYCLES_TOTAL, client=self.section, outcome="read" if whole.captured else "unchanged")
         await self._proved()
         return whole
+
+    async def settle(self) -> None:
+        """Settle what is owed to the server, and read nothing. Raises what stops it."""
+        mailbox = self.current()
+        if mailbox is None:
+            return
+        async with self._conversation(mailbox) as talk:
+            for folder, lease in zip(mailbox.client.folder_path, talk.leases, strict=True):
+                await self._folder_cycle(mailbox, talk.reader, folder, lease).settle_owed()
+
+    def _folder_cycle(self, mailbox: Mailbox, reader: Reader, folder: str, lease: Lease) -> FolderCycle:
+        around = self.around
+        return FolderCycle(
+            mailbox.client,
+            folder,
+            lease,
+            reader,
+            around.store,
+            around.kit.clock,
+            around.observer,
+            around.progress,
+            self._absent,
+        )
 
     @asynccontextmanager
     async def _conversation(self, mailbox: Mailbox) -> AsyncIterator[_Talk]:

@@ -51,6 +51,7 @@ from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
 from postroom.store.keys import place_of
 from postroom.store.processes import Processes
+from postroom.store.shadows import Shadows
 from postroom.store.vault import open_vault
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Store:
             self._vault = self._db.now(lambda db: open_vault(db, place_of(vault_key, environment)))
             undo.pop_all()
         self.audits = Audits(self._db, clock, self._processes)
+        self.shadows = Shadows(self._db, clock, self._processes)
 
     @property
     def holder(self) -> str:

@@ -29,6 +29,7 @@ from postroom.model import (
 )
 from postroom.store import repair
 from postroom.store.fence import Fenced
+from postroom.store.shadows import IN_SHADOW
 
 _SOURCE = "SELECT id FROM sources WHERE type = ? AND server = ? AND login = ?"
 _NEW_SOURCE = "INSERT INTO sources (type, server, login) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
@@ -68,15 +69,17 @@ FROM json_each(?4) WHERE true ON CONFLICT DO NOTHING"""
 
 # CROSS JOIN keeps SQLite from walking the array once for every receipt.
 _MESSAGES = """
-INSERT INTO messages (id, public_id, client, segment, "offset", length, digest, received, address, copy_header, copy_limit)
-SELECT r.id, value ->> 9, ?6, value ->> 6, value ->> 7, value ->> 8, r.digest, ?5, ?8, ?9, ?10
+INSERT INTO messages (id, public_id, client, segment, "offset", length, digest, received,
+  address, copy_header, copy_limit, handled)
+SELECT r.id, value ->> 9, ?6, value ->> 6, value ->> 7, value ->> 8, r.digest, ?5, ?8, ?9, ?10, ?11
 FROM json_each(?4) CROSS JOIN receipts r
   ON r.source = ?1 AND r.folder = ?2 AND r.epoch = ?3 AND r.identifier = value ->> 0
 WHERE r.id > ?7 AND r.message IS NULL"""
 
 _NEW_MESSAGES = """
-INSERT INTO messages (id, public_id, client, segment, "offset", length, digest, received, address, copy_header, copy_limit)
-SELECT ?4 + 1 + key, value ->> 9, ?3, value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 1), ?2, ?5, ?6, ?7
+INSERT INTO messages (id, public_id, client, segment, "offset", length, digest, received,
+  address, copy_header, copy_limit, handled)
+SELECT ?4 + 1 + key, value ->> 9, ?3, value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 1), ?2, ?5, ?6, ?7, ?8
 FROM json_each(?1)"""
 
 _WORK = "INSERT INTO work (kind, subject) SELECT 'process', id FROM messages WHERE id > ?"
@@ -196,9 +199,12 @@ def capture(
 ) -> Outcome:
     """Receipts, messages and work of a batch, at once. ``ids`` are public ones, one for each. Raises ``LeaseLost``."""
     fenced = Fenced(db, lease)
+    shadow = bool(db.execute(f"SELECT {IN_SHADOW}", (lease.source,)).get)
+    if shadow:  # whatever the reader's settings say: another system has the mailbox
+        batch = [captured._replace(disposition=Disposition.KEEP) for captured in batch]
     rows = json.dumps([_row(captured, public) for captured, public in zip(batch, ids, strict=True)])
     last = int(db.execute(_LAST_RECEIPT).get)
-    whom = (addressing.address, addressing.copy_header, addressing.copy_limit)
+    whom = (addressing.address, addressing.copy_header, addressing.copy_limit, "shadow" if shadow else "")
     met = repair.meet_by_octets(fenced, batch)
     db.execute(_RECEIPTS, (*fenced.key, rows, now))
     receipts = db.changes()

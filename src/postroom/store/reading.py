@@ -14,6 +14,7 @@ from postroom.model import (
     Copy,
     Facts,
     FirstReading,
+    Handled,
     Health,
     Listed,
     MessageRow,
@@ -37,6 +38,7 @@ _COLUMNS = (
     """
 SELECT m.id, m.public_id, m.client, r.identifier, r.folder, hex(m.digest), m.length, m.subject, m.sender, m.date,
        m.message_id, m.fault, m.received, m.segment, m."offset", m.digest, m.address, m.left_out, m.copy_header,
+       m.handled,
        """
     + copies.OF_MESSAGE
     + """
@@ -142,9 +144,10 @@ def _message(row: Any) -> MessageRow:
         facts,
         row[12],
         address=row[16],
-        copies=copies.read(row[19]),
+        copies=copies.read(row[20]),
         left_out=tuple(json.loads(row[17])),
         copy_header=row[18],
+        handled=Handled(row[19]),
     )
 
 

@@ -61,6 +61,7 @@ def as_dict(row: MessageRow) -> dict[str, object]:
         "date": row.facts.date,
         "received": _time(row.received),
         "fault": row.facts.fault,
+        "handled": row.handled.value or None,
         "address": row.address,
         "copies": [{"id": copy.id, "recipient": copy.recipient} for copy in row.copies],
         "left_out": list(row.left_out),
@@ -94,7 +95,7 @@ async def show_message(live: Live, public_id: str, *, as_json: bool) -> None:
         print_json(as_dict(row))
         return
     for name, value in as_dict(row).items():
-        if value != "" and name not in ("copies", "left_out"):
+        if value not in ("", None) and name not in ("copies", "left_out"):
             click.echo(f"{name + ':':12} {value}")
     for copy in row.copies if row.copy is None else ():
         click.echo(f"{'copy:':12} {copy.id} for {copy.recipient}")
