@@ -265,11 +265,11 @@ class ImapReader:
     async def _idle(self, selected: Selected, seconds: float) -> None:
         """IDLE (RFC 2177) until the server tells of something, or the time is over; DONE proves that it still hears us."""
         session = self._session
-        session.fragments.shrink()
         tag = await session.send(b"IDLE")
         if not await self._idling(tag):  # announced and refused: the cycle's pause is the poll
             await self._kit.clock.sleep(seconds)
             return
+        session.fragments.shrink()  # the buffer comes back with the first octet
         end = self._kit.clock.monotonic() + seconds
         while not selected.touched and (left := end - self._kit.clock.monotonic()) > 0:
             if await session.unsolicited(left) is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -302,7 +303,7 @@ class ImapSession:
         if isinstance(response, types.StatusResponse):
             self._note_status(response)
         elif isinstance(response, types.Capability):
-            self.capabilities = response.names
+            self.capabilities = _shared(response.names)
         elif isinstance(response, types.Exists | types.Expunged) and self.selected is not None:
             self._note_number(self.selected, response)
         return response
@@ -317,7 +318,7 @@ class ImapSession:
         if response.tag:
             self._unanswered -= 1
         if response.code == "CAPABILITY":
-            self.capabilities = frozenset(response.arguments.upper().split())
+            self.capabilities = _named(response.arguments)
         if response.status is types.Status.BYE:
             self._bye = response.text or "BYE"
         if self.selected is None or response.tag:
@@ -360,6 +361,17 @@ class ImapSession:
         except PostroomError:
             self.stream.abort()
         self.stream.close()
+
+
+@functools.lru_cache(64)
+def _named(capabilities: str) -> frozenset[str]:
+    return _shared(frozenset(capabilities.upper().split()))
+
+
+@functools.lru_cache(64)
+def _shared(names: frozenset[str]) -> frozenset[str]:
+    """One object for all conversations with servers alike: thousands of them idle."""
+    return names
 
 
 def _conclusion(exchange: Exchange) -> OAuthError | None:
