@@ -6,6 +6,7 @@ literals, deadlines, the trace, and how a conversation ends.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
@@ -208,7 +209,7 @@ class Conversation:
         if isinstance(response, types.StatusResponse):
             self._note_status(response)
         elif isinstance(response, types.Capability):
-            self.capabilities = response.names
+            self.capabilities = _shared(response.names)
             self._quirks = None
         elif isinstance(response, types.ServerId):
             self.server_id = response.fields
@@ -240,7 +241,7 @@ class Conversation:
         if response.tag:
             self._unanswered -= 1
         if response.code == "CAPABILITY":
-            self.capabilities = frozenset(response.arguments.upper().split())
+            self.capabilities = _named(response.arguments)
             self._quirks = None
         if response.status is types.Status.BYE:
             self._bye = response
@@ -297,3 +298,14 @@ def words_of(status: types.StatusResponse) -> str:
 def imap_status(status: types.StatusResponse) -> ImapStatus:
     """A server's no as an error."""
     return ImapStatus(words_of(status), status=status.status.value, code=status.code, text=status.text)
+
+
+@functools.lru_cache(64)
+def _named(capabilities: str) -> frozenset[str]:
+    return _shared(frozenset(capabilities.upper().split()))
+
+
+@functools.lru_cache(64)
+def _shared(names: frozenset[str]) -> frozenset[str]:
+    """One object for all conversations with servers alike: thousands of them idle."""
+    return names
