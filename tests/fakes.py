@@ -203,6 +203,7 @@ class MemoryServer:
     refuses: dict[str, PostroomError] = field(default_factory=dict)  # identifier: what its fetch comes to
     hides: set[str] = field(default_factory=set)  # identifiers that are listed and not there
     unsettled: set[str] = field(default_factory=set)  # identifiers that settle leaves
+    unlisted: set[str] = field(default_factory=set)  # identifiers that no listing names, though the server holds them
     breaks: list[PostroomError] = field(default_factory=list)  # the next calls fail with these
     long: int = 1 << 30  # octets from which a message comes in pieces
     hold: Callable[[], Awaitable[None]] | None = None  # is awaited at every call
@@ -220,8 +221,9 @@ class MemoryServer:
 class MemoryReader:
     """A ``Reader`` of a ``MemoryServer``."""
 
-    def __init__(self, server: MemoryServer) -> None:
+    def __init__(self, server: MemoryServer, received: Callable[[int], None] | None = None) -> None:
         self._server = server
+        self._received = received or (lambda _octets: None)
         self.waited: list[float] = []
         self._begun: set[str] = set()  # folders listed from nothing in this conversation
         server.conversations += 1
@@ -242,8 +244,13 @@ class MemoryReader:
         uids = sorted(uid for uid in held.messages if uid > newest)
         taken = uids[:limit]
         newest = taken[-1] if taken else newest
-        listed = [held.listed(uid) for uid in taken]
-        spared = [uid < bound and (chosen == "new" or held.messages[uid][1] < chosen != "all") for uid in taken]
+        named = [uid for uid in taken if held.name(uid) not in self._server.unlisted]
+        listed = [held.listed(uid) for uid in named]
+        spared = [
+            uid < bound and (chosen == "new" or held.messages[uid][1] < chosen != "all")
+            for uid in taken
+            if held.name(uid) not in self._server.unlisted
+        ]
         began = json.dumps([validity, 0, bound, chosen]) if since is None else ""
         return Changes(
             tuple(each for each, alone in zip(listed, spared, strict=True) if not alone),
@@ -279,9 +286,12 @@ class MemoryReader:
             found = held.messages.get(int(number)) if validity == str(held.validity) else None
             if name in self._server.refuses:
                 yield Unfetched(name, self._server.refuses[name])
-            elif found is None or name in self._server.hides:
+                continue
+            if found is None or name in self._server.hides:
                 yield Absent(name)
-            elif len(found[0]) >= self._server.long:
+                continue
+            self._received(len(found[0]))
+            if len(found[0]) >= self._server.long:
                 yield Fetched(message, b"", len(found[0]), self._pieces(found[0]))
             else:
                 yield Fetched(message, found[0])
@@ -321,6 +331,12 @@ class MemoryReader:
                 self._server.folder(target).add(held.messages.pop(uid)[0])
         return Settlement(tuple(committed), tuple(gone))
 
+    async def census(self, folder: str) -> AsyncIterator[Sequence[Listed]]:
+        held = self._server.folder(folder)
+        for uids in _pieces(sorted(held.messages, reverse=True), 3):
+            await self._call("census")
+            yield [held.listed(uid) for uid in uids if uid in held.messages]
+
     async def commit(self) -> Sequence[str]:
         await self._call("commit")
         return ()
@@ -337,6 +353,10 @@ class MemoryReader:
             await self._server.hold()
         if self._server.breaks:
             raise self._server.breaks.pop(0)
+
+
+def _pieces(uids: Sequence[int], size: int) -> list[Sequence[int]]:
+    return [uids[start : start + size] for start in range(0, len(uids), size)]
 
 
 def client(section: str = "pop-client-a", **options: Any) -> PopClient:

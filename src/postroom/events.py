@@ -75,6 +75,19 @@ FAILED_ITEM = Event(
     "A message that the server did not hand over for a day was moved to failed-items-folder-path.",
     ("client", "folder", "identifier", "target", "detail"),
 )
+AUDITED = Event(
+    "audited",
+    "info",
+    "What the server holds was compared with what is accounted for here.",
+    ("client", "folder", "listed", "accounted", "coming", "missing", "here_only", "reset"),
+)
+MISSING = Event(
+    "missing",
+    "warning",
+    "The server holds messages that are not accounted for here; those that can be asked for are fetched now.",
+    ("client", "folder", "missing", "queued", "identifiers"),
+)
+AUDIT_FAILED = Event("audit_failed", "warning", "The server refused an audit; it is tried again later.", ("client", "error"))
 SESSION_ENDED = Event("session_ended", "debug", "The server ended a conversation with its token; a new one follows.", ("client",))
 RETRYING = Event("retrying", "warning", "A client failed and is tried again by itself.", ("client", "error", "remedy", "seconds"))
 NEEDS_PERSON = Event("needs_person", "error", "A client stands still until somebody acts.", ("client", "error", "remedy"))
@@ -136,6 +149,10 @@ CYCLES_TOTAL = Metric(
 )
 PROVED_AT = Metric("postroom_proved_timestamp_seconds", "gauge", "When the path to the mailbox was last proved.", ("client",))
 WORKING = Metric("postroom_client_working", "gauge", "1 while the client works, else 0.", ("client",))
+AUDITED_AT = Metric("postroom_audited_timestamp_seconds", "gauge", "When the folder was last audited whole.", ("client", "folder"))
+AUDIT_MISSING = Metric(
+    "postroom_audit_missing_messages", "gauge", "Messages that the last audit of the folder found missing.", ("client", "folder")
+)
 SILENT_NOW = Metric("postroom_client_silent", "gauge", "1 while no check was proved for too long, else 0.", ("client",))
 CONNECTIONS = Metric("postroom_connections", "gauge", "Conversations with a server, those beginning included.", ("server",))
 ALLOWANCE = Metric(

@@ -110,6 +110,15 @@ class Captured(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Addressing:
+    """Whom a mailbox's messages are for, as its settings say when they are captured."""
+
+    address: str = ""  # that the mailbox serves
+    copy_header: str = ""  # names the recipient of a copy; empty: no copies are made
+    copy_limit: int = 0  # most copies of one message
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What one transaction of capture did."""
 
@@ -208,6 +217,16 @@ class Facts:
     date: str = ""
     message_id: str = ""
     fault: str = ""  # what could not be read, and why
+    copies: tuple[str, ...] = ()  # recipients who get one, where copies are made
+    left_out: tuple[str, ...] = ()  # recipients beyond the limit
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A message once more, for one recipient: its octets with a header line before them."""
+
+    id: str  # public, opaque
+    recipient: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +241,43 @@ class MessageRow:
     size: int
     facts: Facts
     received: float  # when it was captured
+    address: str = ""  # that the mailbox served then
+    copies: tuple[Copy, ...] = ()
+    left_out: tuple[str, ...] = ()  # recipients who got none, because of the limit
+    copy: Copy | None = None  # this one of them is meant, where it was asked for by its id
+    copy_header: str = ""  # names the recipient of a copy
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A message that the server holds and that is not accounted for here."""
+
+    listed: Listed  # size 0 and no date: the server named it and said no more of it
+    replaced: bool = False  # there is a receipt under its identifier, and it is another message's
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What a completeness audit of a folder found. ``listed`` is the sum of what follows, but for ``here_only``."""
+
+    client: str  # section
+    folder: str
+    at: float  # when it ended
+    listed: int = 0  # on the server
+    captured: int = 0
+    former: int = 0  # known under a former identity, or in another folder
+    spared: int = 0  # not read, as first-read says
+    troubles: int = 0  # in trouble
+    big: int = 0  # above maximum-msg-size, and left at the server
+    coming: int = 0  # not read yet: the next cycles bring it; or it changed while the audit ran
+    missing: int = 0
+    here_only: int = 0  # captured, and meanwhile gone at the server
+    reset: str = ""  # why nothing could be compared; empty when it could
+
+    @property
+    def accounted(self) -> int:
+        """Messages on the server that are accounted for."""
+        return self.captured + self.former + self.spared + self.troubles + self.big
 
 
 # --- work -------------------------------------------------------------------------------------------------------------

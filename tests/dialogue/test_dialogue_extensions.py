@@ -11,7 +11,7 @@ from fakes import HandClock, ScriptedServer, Traces, kit, place
 from postroom import __version__
 from postroom.drivers.imap_session import ImapSession
 from postroom.drivers.imap_settle import settle
-from postroom.errors import ImapStatus, LocalProtocolError, Lost
+from postroom.errors import ImapStatus, LocalProtocolError, Lost, RemoteProtocolError
 from postroom.model import Disposition, Listed, Unsettled
 from postroom.net.credentials import PasswordCredentials
 from postroom.secret import Secret
@@ -287,3 +287,10 @@ async def test_a_use_that_no_folder_has_says_what_to_write() -> None:
             await opened.select("\\Flagged")
     assert "own name" in caught.value.remedy
     assert caught.value.code == "NONEXISTENT"
+
+
+async def test_an_ok_to_half_a_command_breaks_the_protocol() -> None:
+    script = hello("ENABLE UTF8=ACCEPT") + AGREED + "C: P2 SELECT {2}\nS: P2 OK done\n"
+    async with session(script) as opened:
+        with pytest.raises(RemoteProtocolError, match="before it was sent"):
+            await opened.select("ü")

@@ -138,6 +138,13 @@ async def test_p19_a_server_that_renumbers_without_a_word(reading: Reading) -> N
         assert await answers(reader, 5, 6) == {"7/5": "five", "7/6": "six"}
 
 
+async def test_p19_a_header_in_the_answer_is_not_the_message(reading: Reading) -> None:
+    script = OPEN + "C: P2 UID FETCH 1 (UID BODY.PEEK[])\nS: * 1 FETCH (UID 1 BODY[HEADER] {head})\nS: P2 OK\n"
+    script += "C: P3 UID FETCH 1 (UID BODY.PEEK[])\nS: * 1 FETCH (UID 1 BODY[HEADER] {head})\nS: P3 OK\n"
+    async with reading(script, head=b"Subject: x\r\n\r\n") as reader:
+        assert await answers(reader, 1) == {"7/1": "fault"}
+
+
 # --- P18: nothing is lost by asking or settling ----------------------------------------------------------------------------
 
 

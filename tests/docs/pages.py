@@ -38,7 +38,8 @@ def main() -> int:
 def cli_markdown() -> str:
     """Every command with its help."""
     parts = [_HEAD + "# Command line\n\nExit status: 0 all is well; 1 something failed or needs a person; "]
-    parts.append("2 the command or the configuration cannot be used; 3 another living process reads the mailbox.\n")
+    parts.append("2 the command or the configuration cannot be used; 3 another living process reads the mailbox; ")
+    parts.append("4 an audit found messages missing.\n")
     for path, command in _commands(cli, "postroom"):
         with click.Context(command, info_name=path, max_content_width=100, terminal_width=100) as context:
             parts.append(f"\n## `{path}`\n\n```\n{command.get_help(context)}\n```\n")

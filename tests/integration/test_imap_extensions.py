@@ -23,10 +23,9 @@ from postroom.settings import Security
 from postroom.wire.imap.numbers import Numbers
 from servers.certificates import Certificates
 from servers.dovecot import Dovecot
-from servers.dovecot_config import PASSWORD
+from servers.dovecot_config import CAPABILITY, PASSWORD, imap_without
 from servers.proxy import FaultProxy
 
-BASE = "IMAP4rev1 SASL-IR LITERAL+ ID ENABLE IDLE NAMESPACE UIDPLUS LIST-EXTENDED CONDSTORE QRESYNC ESEARCH MOVE SPECIAL-USE"
 COURIER_LIKE = """
 namespace inbox {
   prefix = INBOX.
@@ -35,16 +34,11 @@ namespace inbox {
     auto = create
     special_use = \\Sent
   }
-  mailbox Trash {
+  mailbox Starred {
     auto = create
   }
 }
 """
-
-
-def without(*names: str) -> str:
-    """The setting that leaves extensions out of the announcement."""
-    return f"imap_capability = {' '.join(name for name in BASE.split() if name not in names)}\n"
 
 
 @dataclass
@@ -92,7 +86,7 @@ def party(dovecot: Dovecot, user: str) -> Party:
 @pytest.fixture(scope="module")
 def servers(real_servers: None, certificates: Certificates) -> Iterator[Dovecot]:
     """A Dovecot of this module's own, whose announcements the tests change."""
-    with Dovecot(certificates=certificates, imap="mail_plugins = zlib imap_zlib\n") as running:
+    with Dovecot(certificates=certificates) as running:
         yield running
 
 
@@ -100,7 +94,7 @@ def servers(real_servers: None, certificates: Certificates) -> Iterator[Dovecot]
 def announcing(servers: Dovecot) -> Iterator[Dovecot]:
     """Restart it with other settings: ``restart(imap=...)``; the usual ones come back behind the test."""
     yield servers
-    servers.restart(imap="mail_plugins = zlib imap_zlib\n", extra="")
+    servers.restart(imap="", extra="")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +122,7 @@ async def test_id(servers: Dovecot, mailbox_user: str) -> None:
 
 
 async def test_no_id_where_it_is_not_announced(announcing: Dovecot, mailbox_user: str) -> None:
-    announcing.restart(imap=without("ID"))
+    announcing.restart(imap=imap_without("ID"))
     who = party(announcing, mailbox_user)
     async with who.session() as session:
         await session.select("INBOX")
@@ -138,7 +132,7 @@ async def test_no_id_where_it_is_not_announced(announcing: Dovecot, mailbox_user
 
 async def test_what_is_announced_and_not_enabled_is_not_relied_on(announcing: Dovecot, mailbox_user: str) -> None:
     """Dovecot 2.3 has no UTF8=ACCEPT: it says ENABLED without it, and folder names stay in modified UTF-7."""
-    announcing.restart(imap=f"imap_capability = {BASE} UTF8=ACCEPT IMAP4rev2\n")
+    announcing.restart(imap=f"imap_capability = {CAPABILITY} UTF8=ACCEPT IMAP4rev2\n")
     announcing.seed(mailbox_user, [mail(1)], "Entwürfe")
     who = party(announcing, mailbox_user)
     async with who.session() as session:
@@ -175,7 +169,7 @@ async def test_vanished_of_a_real_server(servers: Dovecot, mailbox_user: str) ->
 @pytest.mark.parametrize("announced", [True, False])
 async def test_search(announcing: Dovecot, mailbox_user: str, announced: bool) -> None:
     if not announced:
-        announcing.restart(imap=without("ESEARCH"))
+        announcing.restart(imap=imap_without("ESEARCH"))
     announcing.seed(mailbox_user, [mail(number) for number in range(9)])
     who = party(announcing, mailbox_user)
     async with who.session() as session:
@@ -205,7 +199,7 @@ async def test_search_in_stretches(servers: Dovecot, mailbox_user: str, announce
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_without_uidplus_only_ours_are_expunged(announcing: Dovecot, mailbox_user: str, announced: bool) -> None:
-    announcing.restart(imap=without("UIDPLUS", *([] if announced else ["ESEARCH"])))
+    announcing.restart(imap=imap_without("UIDPLUS", *([] if announced else ["ESEARCH"])))
     announcing.seed(mailbox_user, [mail(1), mail(2)])
     who = party(announcing, mailbox_user)
     async with who.reader() as reader:
@@ -245,7 +239,7 @@ async def test_compressed_octets_are_the_same_and_fewer(servers: Dovecot, mailbo
 
 
 async def test_no_compression_where_it_is_not_announced(announcing: Dovecot, mailbox_user: str) -> None:
-    announcing.restart(imap="")
+    announcing.restart(imap=imap_without("COMPRESS=DEFLATE"))
     announcing.deliver(mailbox_user, mail(1))
     who = party(announcing, mailbox_user)
     assert len((await read_all(who, compress=True))[0]) == 1
@@ -253,7 +247,7 @@ async def test_no_compression_where_it_is_not_announced(announcing: Dovecot, mai
 
 
 async def test_compression_that_is_announced_and_refused(announcing: Dovecot, mailbox_user: str) -> None:
-    announcing.restart(imap=f"imap_capability = {BASE} COMPRESS=DEFLATE\n")
+    announcing.restart(imap=f"mail_plugins =\nimap_capability = {CAPABILITY}\n")
     announcing.deliver(mailbox_user, mail(1))
     who = party(announcing, mailbox_user)
     assert len((await read_all(who, compress=True))[0]) == 1
@@ -317,8 +311,8 @@ async def test_folders_by_their_use(courier_like: Dovecot, mailbox_user: str, an
             session.capabilities -= {"SPECIAL-USE", "LIST-EXTENDED"}
         await session.select("\\Sent")
         assert session.folders.remarks["\\Sent"].endswith("INBOX.Gesendet")
-        await session.select("\\Trash")  # of which the server does not say it
-        assert session.folders.remarks["\\Trash"].endswith("INBOX.Trash")
+        await session.select("\\Flagged")  # of which the server does not say it
+        assert session.folders.remarks["\\Flagged"].endswith("INBOX.Starred")
     assert ('LIST (SPECIAL-USE) "" "*"' in who.sent) == announced
     assert 'LIST "" "*"' in who.sent
 
@@ -327,7 +321,7 @@ async def test_folders_by_their_use(courier_like: Dovecot, mailbox_user: str, an
 async def test_literals(announcing: Dovecot, mailbox_user: str, announced: bool) -> None:
     """A name in octets, as a list may show it: Dovecot knows none such, and says so at the end of the command."""
     if not announced:
-        announcing.restart(imap=without("LITERAL+"))
+        announcing.restart(imap=imap_without("LITERAL+"))
     who = party(announcing, mailbox_user)
     async with who.session() as session:
         await session.command(b"CREATE {4}\r\nWork")
@@ -340,7 +334,7 @@ async def test_literals(announcing: Dovecot, mailbox_user: str, announced: bool)
 async def test_check_tells_server_and_folders(courier_like: Dovecot, mailbox_user: str) -> None:
     who = party(courier_like, mailbox_user)
     probe = ImapProbe(who.place(), who.credentials, who.kit.dialer, who.kit.clock, None)
-    steps = {step.name: step.words async for step in probe.steps(("INBOX", "\\Sent"))}
+    steps = {step.name: step.words async for step in probe.steps(("INBOX", "\\Sent"), {})}
     assert steps["login"] == f"as {mailbox_user}; the server is Dovecot"
     assert steps["select"] == "INBOX 0, \\Sent 0 (\\Sent is the server's folder INBOX.Gesendet)"
 

@@ -1,7 +1,7 @@
 """The command line. Commands parse and print; what they do is in ``operations``. Each loads only what it needs.
 
 Exit status: 0 all is well; 1 something failed or needs a person; 2 the command or the configuration cannot be used;
-3 another living process reads the mailbox.
+3 another living process reads the mailbox; 4 an audit found messages missing.
 """
 
 from __future__ import annotations
@@ -103,6 +103,25 @@ def status(context: click.Context, as_json: bool) -> None:
     context.exit(FAILED if any(item.needs_person for item in statuses) else 0)
 
 
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each folder, then one for each message it misses.")
+@click.option("--repair", is_flag=True, help="Queue what is missing, so that the next cycle fetches it.")
+@click.argument("clients", nargs=-1, shell_complete=client_names)
+@click.pass_context
+def audit(context: click.Context, as_json: bool, repair: bool, clients: tuple[str, ...]) -> None:
+    """Compare what the servers hold with what is accounted for here; nothing is changed there. Without CLIENTS all that are
+    enabled. Exit status 4: messages are missing.
+
+    Accounted for is a message that was captured, is known under a former identity, is in trouble, was spared by first-read
+    or left for its size. The service audits by itself (audit-interval) and fetches what is missing.
+    """
+    from postroom.app.operations.audit import audit as carry_out
+
+    live = live_of(context)
+    sections = chosen(live, clients)
+    context.exit(run_to_end(lambda: carry_out(live, sections, named=bool(clients), repair=repair, as_json=as_json)))
+
+
 @cli.group()
 def messages() -> None:
     """List, show and export what was captured."""
@@ -148,7 +167,7 @@ def messages_show(context: click.Context, as_json: bool, message_id: str) -> Non
 def messages_export(
     context: click.Context, everything: bool, client: str | None, output: Path | None, message_ids: tuple[str, ...]
 ) -> None:
-    """Write messages' octets exactly as their server held them (.eml)."""
+    """Write messages' octets exactly as their server held them (.eml); of a copy, with the header that names its recipient."""
     from postroom.app.operations import messages as operation
 
     if everything == bool(message_ids):

@@ -105,7 +105,8 @@ async def assembled(
     """All parts joined, nothing started yet."""
     async with opened(live, clock, log, log.trace, environment) as core:
         worker = Worker(core.store, clock, log)
-        around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log))
+        interval = live.configuration.settings.audit_interval
+        around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log), interval)
         yield Service(core, log, Supervisor(core.mailbox, around, worker))
 
 

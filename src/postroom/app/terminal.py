@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-FAILED, UNUSABLE, ELSEWHERE = 1, 2, 3
+FAILED, UNUSABLE, ELSEWHERE, MISSING = 1, 2, 3, 4
 
 
 class Failure(click.ClickException):

@@ -65,6 +65,12 @@ class Reader(Protocol):
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
         """Mark, move (to ``target``) or delete. Compares size and date first. Repeating is harmless."""
 
+    def census(self, folder: str) -> AsyncIterator[Sequence[Listed]]:
+        """All that the server holds in a folder now, in pieces, each message once; changes nothing.
+
+        A message that the server names and says no more of has size 0 and no date.
+        """
+
     async def commit(self) -> Sequence[str]:
         """Make final what settle asked for; return those committed by it. IMAP: nothing is left to do."""
 
@@ -105,7 +111,12 @@ class Kit:
     idles: Idles = field(default_factory=Idles)
 
 
-Open = Callable[[Place, Credentials, Kit, Trace | None], AbstractAsyncContextManager[Reader]]
+class Open(Protocol):
+    """How a driver opens its reader."""
+
+    def __call__(
+        self, place: Place, credentials: Credentials, kit: Kit, trace: Trace | None, *, read_only: bool = False
+    ) -> AbstractAsyncContextManager[Reader]: ...
 
 
 def place_of(mailbox: Mailbox, providers: Providers) -> Place:
@@ -114,8 +125,11 @@ def place_of(mailbox: Mailbox, providers: Providers) -> Place:
     return replace(place, via=mailbox.proxy.for_host(place.host) if mailbox.proxy is not None else None)
 
 
-def open_reader(mailbox: Mailbox, kit: Kit) -> AbstractAsyncContextManager[Reader]:
-    """A reader, logged in within the block. Raises ``ConfigError``, ``AuthError``, the network's errors."""
+def open_reader(mailbox: Mailbox, kit: Kit, *, read_only: bool = False) -> AbstractAsyncContextManager[Reader]:
+    """A reader, logged in within the block; with ``read_only`` nothing it does can be seen at the server, and it does not settle.
+
+    Raises ``ConfigError``, ``AuthError``, the network's errors.
+    """
     from postroom.drivers.imap import open_imap
     from postroom.drivers.pop3 import open_pop3
 
@@ -124,7 +138,7 @@ def open_reader(mailbox: Mailbox, kit: Kit) -> AbstractAsyncContextManager[Reade
     credentials = credentials_of(mailbox, kit)
     trace = kit.trace(client.section) if client.enable_debug else None
     openers: Mapping[MailboxType, Open] = {MailboxType.IMAP: open_imap, MailboxType.POP3: open_pop3}
-    return openers[client.type](place, credentials, kit, trace)
+    return openers[client.type](place, credentials, kit, trace, read_only=read_only)
 
 
 def first_read_words(folder: str, first: First, preview: Preview) -> str:

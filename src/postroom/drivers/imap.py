@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 from postroom.drivers import First, Kit, Settlement, imap_first
+from postroom.drivers.imap_census import census
 from postroom.drivers.imap_fetch import Fetching
 from postroom.drivers.imap_heads import heads
 from postroom.drivers.imap_idle import idle
@@ -33,9 +34,12 @@ _WIDTH_LIMIT = 1_000_000  # UIDs asked for at once in a sparse folder
 
 
 @asynccontextmanager
-async def open_imap(place: Place, credentials: Credentials, kit: Kit, trace: Trace | None) -> AsyncIterator[ImapReader]:
+async def open_imap(
+    place: Place, credentials: Credentials, kit: Kit, trace: Trace | None, *, read_only: bool = False
+) -> AsyncIterator[ImapReader]:
     """A reader over a logged-in conversation."""
     session = await ImapSession.open(place, credentials, kit.dialer, kit.clock, trace)
+    session.read_only = read_only
     try:
         yield ImapReader(session, kit, f"{credentials.user} at {place.host}:{place.port}")
     except BaseException:
@@ -252,18 +256,18 @@ class ImapReader:
         return list({row.uid: row for row in sorted(kept)}.values()), count
 
     async def _listing(self, selected: Selected, uids: bytes) -> AsyncIterator[_Row]:
-        items = b"UID RFC822.SIZE INTERNALDATE" + self._email_id
         validity = selected.validity
-        async for response in self._session.until(await self._session.send(commands.uid_fetch(uids, items))):
+        async for response in self._session.until(await self._session.send(commands.uid_fetch(uids, self._items))):
             if isinstance(response, types.Fetch) and response.uid is not None and response.size is not None:
                 listed = Listed(identifier(validity, response.uid), response.size, response.internal_date, response.email_id)
                 yield _Row(response.uid, listed, response.number)
 
     @property
-    def _email_id(self) -> bytes:
+    def _items(self) -> bytes:
+        email_id = b" X-GM-MSGID" if "X-GM-EXT-1" in self._session.capabilities else b""
         if "OBJECTID" in self._session.capabilities:
-            return b" EMAILID"
-        return b" X-GM-MSGID" if "X-GM-EXT-1" in self._session.capabilities else b""
+            email_id = b" EMAILID"
+        return b"UID RFC822.SIZE INTERNALDATE" + email_id
 
     # --- the rest
 
@@ -288,6 +292,11 @@ class ImapReader:
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
         await self._open(folder)
         return await settle(self._session, items, target, self._listed)
+
+    async def census(self, folder: str) -> AsyncIterator[Sequence[Listed]]:
+        selected = await self._open(folder)
+        async for piece in census(self._session, selected, self._items):
+            yield piece
 
     async def commit(self) -> Sequence[str]:
         return ()

@@ -102,11 +102,13 @@ class Conversation:
         *first, last = commands.pieces(tag.encode() + b" " + line, self._unasked)
         if first and self._unanswered > 1:
             raise LocalProtocolError("a synchronizing literal while other commands are in flight")
+        masked = None if shown is None else tag.encode() + b" " + shown
         for piece in first:
-            await self.write(piece)
+            await self.write(piece, shown=masked)
+            masked = masked and b"***"
             if not await self._may_go_on(tag):
                 return tag
-        await self.write(last, shown=None if shown is None else tag.encode() + b" " + shown)
+        await self.write(last, shown=masked)
         return tag
 
     @property
@@ -122,6 +124,8 @@ class Conversation:
             if isinstance(response, types.Continuation):
                 return True
             if isinstance(response, types.StatusResponse) and response.tag == tag:
+                if response.status is types.Status.OK:
+                    raise RemoteProtocolError(f"{tag} is answered before it was sent")
                 self._refused[tag] = response
                 return False
 
@@ -150,8 +154,10 @@ class Conversation:
 
     async def until(self, tag: str) -> AsyncIterator[types.Response]:
         """Untagged responses until a command's end. Raises ``ImapStatus``."""
+        if (refused := self._refused.pop(tag, None)) is not None:
+            raise imap_status(refused)
         while True:
-            response = self._refused.pop(tag, None) or await self.response()
+            response = await self.response()
             if isinstance(response, types.StatusResponse) and response.tag:
                 if response.tag != tag:
                     raise RemoteProtocolError(f"an answer to {response.tag} where one to {tag} was due")

@@ -20,11 +20,11 @@ async def heads(session: ImapSession, listed: Sequence[Listed]) -> AsyncIterator
         except ImapStatus as refused:
             yield Unfetched(message.identifier, refused)
             continue
-        mine = [r for r in responses if isinstance(r, types.Fetch) and r.has_body and r.uid in (uid, None)]
-        if mine and mine[0].body is STREAMED:
+        mine = [r for r in responses if isinstance(r, types.Fetch) and r.header is not None and r.uid in (uid, None)]
+        if mine and mine[0].header is STREAMED:
             yield Unfetched(message.identifier, RemoteProtocolError("the header is longer than Postroom holds"))
-        elif mine and mine[0].body:
-            yield Fetched(message, mine[0].body)
+        elif mine and mine[0].header:
+            yield Fetched(message, mine[0].header)
         elif mine:
             yield Unfetched(message.identifier, RemoteProtocolError("the server lists the message and hands over no header"))
         else:

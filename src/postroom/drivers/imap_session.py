@@ -33,6 +33,7 @@ __all__ = ["ImapSession", "Selected", "identifier", "uid_of"]
 
 _NOT_CONNECTED = re.compile(r"not connected", re.IGNORECASE)
 _UNSAFE = re.compile(r"unsafe login", re.IGNORECASE)
+_SASL = frozenset({"AUTH=PLAIN", "AUTH=LOGIN", "AUTH=XOAUTH2", "AUTH=OAUTHBEARER"})  # what we can answer
 _STRETCH = 20_000  # messages searched at once: the answer, at eleven octets each, is a line that is held
 
 
@@ -49,6 +50,7 @@ def uid_of(name: str) -> int:
 class ImapSession(Conversation):
     """A logged-in conversation. One task uses it; after an error it is closed and never used again."""
 
+    read_only: bool = False  # folders are opened so that nothing there changes
     _authenticated = False
     _credentials: Credentials | None = None
 
@@ -80,7 +82,8 @@ class ImapSession(Conversation):
         if not isinstance(greeting, types.StatusResponse) or greeting.status is types.Status.BAD:
             raise RemoteProtocolError(f"{self.place.host}:{self.place.port} does not greet as an IMAP server")
         if greeting.status is types.Status.BYE:
-            raise throttled_by(self.place.host, greeting.text) or Lost(f"{self.place.host}: {greeting.text}")
+            words = words_of(greeting).removeprefix("BYE ")
+            raise throttled_by(self.place.host, words) or Lost(f"{self.place.host}: {words}")
         self.greeting = greeting.text
         self._authenticated = greeting.status is types.Status.PREAUTH
         if self.place.security is Security.START_TLS:
@@ -97,8 +100,14 @@ class ImapSession(Conversation):
 
     @property
     def mechanisms(self) -> list[str]:
-        """The SASL mechanisms that the server offers."""
-        return sorted(name[5:] for name in self.capabilities if name.startswith("AUTH="))
+        """The SASL mechanisms that the server offers; LOGIN stands for the command too, where there is nothing else for us."""
+        announced = sorted(name[5:] for name in self.capabilities if name.startswith("AUTH="))
+        return [*announced, "LOGIN"] if self._by_command else announced
+
+    @property
+    def _by_command(self) -> bool:
+        """A server need not know SASL: then the command is the login, unless it is disabled (RFC 9051 section 6.2.3)."""
+        return self.capabilities.isdisjoint((*_SASL, "LOGINDISABLED"))
 
     async def _start_tls(self, dialer: Dialer) -> None:
         if self._authenticated:
@@ -124,8 +133,11 @@ class ImapSession(Conversation):
             offered = self.capabilities
             answer = await credentials.answer(self.mechanisms, self.place.host, self.place.port)
             apart = answer.mechanism == "XOAUTH2" and self.place.manners.two_lines
-            self.capabilities = frozenset()  # they may change with the login (RFC 9051 section 6.2.2)
-            status, oauth = await self._authenticate(answer, at_once="SASL-IR" in offered and not apart)
+            if self._by_command:
+                status, oauth = await self._log_in_by_command(answer), None
+            else:
+                self.capabilities = frozenset()  # they may change with the login (RFC 9051 section 6.2.2)
+                status, oauth = await self._authenticate(answer, at_once="SASL-IR" in offered and not apart)
             if status.status is types.Status.OK:
                 self.login = Login(answer.version, answer.valid_until, self.clock.now())
                 if not self.capabilities:
@@ -140,6 +152,19 @@ class ImapSession(Conversation):
                 await self.command(b"CAPABILITY")
                 continue
             raise _refused(await credentials.explain(words_of(status) + challenge), said)
+
+    async def _log_in_by_command(self, answer: Answer) -> types.StatusResponse:
+        """LOGIN (RFC 9051 section 6.2.3): the two answers of the SASL mechanism of that name, in one command."""
+        next(answer.exchange)
+        user, password = answer.exchange.send(b"User Name") or b"", answer.exchange.send(b"Password") or b""
+        self.masks.hide(password)
+        line = b"LOGIN " + commands.string(user) + b" " + commands.string(password)
+        tag = await self.send(line, shown=b"LOGIN *** ***")
+        self.capabilities = frozenset()  # they may change with the login
+        while True:
+            response = self._refused.pop(tag, None) or await self.response()
+            if isinstance(response, types.StatusResponse) and response.tag == tag:
+                return response
 
     async def _authenticate(self, answer: Answer, *, at_once: bool) -> tuple[types.StatusResponse, OAuthError | None]:
         """AUTHENTICATE (RFC 9051 section 6.2.2); ``at_once``: the initial response goes with the command (RFC 4959)."""
@@ -175,7 +200,7 @@ class ImapSession(Conversation):
         return Folders(self)
 
     async def select(self, folder: str) -> Selected:
-        """Open a folder (RFC 9051 section 6.3.2). Raises ``ImapStatus``, and ``LoginRefused`` for a login that was none."""
+        """Open a folder (RFC 9051 sections 6.3.2, 6.3.3). Raises ``ImapStatus``, and ``LoginRefused`` for a login that was none."""
         try:
             selected = await self._select(folder, await self.folders.name(folder))
         except ImapStatus as refused:
@@ -198,7 +223,7 @@ class ImapSession(Conversation):
 
     async def _select(self, folder: str, name: bytes) -> Selected:
         self.selected = selected = Selected(folder)
-        await self.command(commands.select(name, condstore="CONDSTORE" in self.capabilities))
+        await self.command(commands.select(name, condstore="CONDSTORE" in self.capabilities, read_only=self.read_only))
         selected.opened = True
         if not selected.validity or not selected.lasting:
             # None, or 0 against RFC 9051 section 2.3.1.1, or UIDNOTSTICKY (RFC 4315 section 3): UIDs hold until the next SELECT
@@ -241,16 +266,17 @@ class ImapSession(Conversation):
         selected = self.selected
         assert selected is not None
         if selected.exists <= _STRETCH:
-            yield await self._searched(criteria)
+            yield await self.searched(criteria)
             return
         low = 1
         while low <= selected.exists:
             expunged = selected.expunged
-            yield await self._searched(b"%d:%d " % (low, min(low + _STRETCH - 1, selected.exists)) + criteria)
+            yield await self.searched(b"%d:%d " % (low, min(low + _STRETCH - 1, selected.exists)) + criteria)
             # EXPUNGE may come with UID SEARCH (RFC 9051 section 7.5.1), and moves what is behind it forward
             low = max(1, low + _STRETCH - (selected.expunged - expunged))
 
-    async def _searched(self, criteria: bytes) -> Numbers | None:
+    async def searched(self, criteria: bytes) -> Numbers | None:
+        """One SEARCH with one answer; None where the server gave none that can be read. Raises ``ImapStatus``."""
         tag = await self.send(commands.uid_search(criteria, extended=self.knows("ESEARCH")))
         found: Numbers | None = None
         for response in await self.finish(tag):

@@ -25,13 +25,16 @@ from postroom.net.stream import Trace
 from postroom.settings import FirstRead
 
 _SURE = 3600.0  # seconds for which the same count, octets and last unique-id are taken for an unchanged maildrop
+_PIECE = 2000  # messages of a census at once
 _SAMPLE = 32  # unique-ids kept in the state
 
 
 @asynccontextmanager
-async def open_pop3(place: Place, credentials: Credentials, kit: Kit, trace: Trace | None) -> AsyncIterator[Pop3Reader]:
+async def open_pop3(
+    place: Place, credentials: Credentials, kit: Kit, trace: Trace | None, *, read_only: bool = False
+) -> AsyncIterator[Pop3Reader]:
     """A reader, its first session logged in."""
-    reader = Pop3Reader(place, credentials, kit, trace)
+    reader = Pop3Reader(place, credentials, kit, trace, read_only=read_only)
     try:
         await reader.session()
         yield reader
@@ -65,7 +68,8 @@ class State:
 class Pop3Reader:
     """A ``Reader`` over one session after another."""
 
-    def __init__(self, place: Place, credentials: Credentials, kit: Kit, trace: Trace | None) -> None:
+    def __init__(self, place: Place, credentials: Credentials, kit: Kit, trace: Trace | None, *, read_only: bool = False) -> None:
+        self._read_only = read_only  # no session ends with QUIT: nothing was done at the server then (RFC 1939 section 6)
         self._place = place
         self._credentials = credentials
         self._kit = kit
@@ -215,11 +219,16 @@ class Pop3Reader:
         remarks = [f"POP3 cannot do what after-capture = {word} asks for" for word in sorted(strange)]
         return Settlement((), tuple(gone), (*remarks, *dict.fromkeys(refusals)))
 
+    async def census(self, folder: str) -> AsyncIterator[Sequence[Listed]]:
+        messages = (await self._stock()).messages
+        for start in range(0, len(messages), _PIECE):
+            yield messages[start : start + _PIECE]
+
     async def commit(self) -> Sequence[str]:
         session, fetching, marked = self._session, self._fetching, self._marked
         if session is None:
             return ()
-        if fetching is not None and (fetching.midway or (fetching.failed and self._hides)):
+        if self._read_only or (fetching is not None and (fetching.midway or (fetching.failed and self._hides))):
             self.drop()
             return ()
         made_final = await session.quit()

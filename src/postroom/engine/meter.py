@@ -57,9 +57,9 @@ class Meter:
         """Something was done whole."""
         self.alive_at = self.clock.monotonic()
 
-    async def check(self, *, least: int = _KEEP) -> None:
+    async def check(self, *, least: int | None = None) -> None:
         """Count what came since the last time, if it is so much. Raises ``AllowanceUsed`` when no more may be read now."""
-        if self.limit is None or self._octets - self._kept < least:
+        if self.limit is None or self._octets - self._kept < (_KEEP if least is None else least):
             return
         ours = self.limit * _OURS
         per_second = ours * (1 - _AT_ONCE) / _DAY
@@ -117,6 +117,14 @@ class MeteredReader:
         settlement = await self.reader.settle(folder, items, target)
         self.meter.sign()
         return settlement
+
+    async def census(self, folder: str) -> AsyncGenerator[Sequence[Listed], None]:
+        await self.meter.check()
+        async with aclosing(self.reader.census(folder)) as pieces:  # type: ignore[type-var]
+            async for piece in pieces:
+                self.meter.sign()
+                yield piece
+                await self.meter.check()
 
     async def commit(self) -> Sequence[str]:
         return await self.reader.commit()

@@ -23,6 +23,7 @@ from postroom.events import Observer
 from postroom.mime.withheld import withheld
 from postroom.model import (
     Absent,
+    Addressing,
     Captured,
     Changes,
     Disposition,
@@ -192,7 +193,7 @@ class FolderCycle:
             self._flight.append(asyncio.create_task(self._keep(batch)))
 
     async def _keep(self, batch: list[Captured]) -> Outcome:
-        outcome = await self.store.capture(self.lease, self.client.section, batch)
+        outcome = await self.store.capture(self.lease, self.client.section, batch, _addressing(self.client))
         octets = sum(captured.reference.length for captured in batch)
         tally = self.tally
         tally.captured += outcome.messages
@@ -260,3 +261,8 @@ class FolderCycle:
 
     def _event(self, event: events.Event, **fields: object) -> None:
         self.observer.event(event, client=self.client.section, folder=self.folder, **fields)
+
+
+def _addressing(client: PopClient) -> Addressing:
+    header = client.copy_message_with_header if client.copy_message_to_recipients else ""
+    return Addressing(client.serves, header, client.inbound_msg_copy_limit)

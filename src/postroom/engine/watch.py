@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from postroom import events
 from postroom.drivers import Kit, Mailbox, Reader, open_reader
 from postroom.drivers.limits import Limits
+from postroom.engine.audit import Auditing
 from postroom.engine.budget import Budget, Seat
 from postroom.engine.meter import Meter, MeteredReader
 from postroom.engine.pause import pause
@@ -42,6 +43,7 @@ class Surroundings:
     progress: Progress
     captured: Callable[[], None]  # is called when there may be new work
     budget: Budget
+    audit_interval: float = 0.0  # seconds; 0: no audits by themselves
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Watch:
     current: Callable[[], Mailbox | None]
     around: Surroundings
     total: Tally = field(default_factory=Tally)
+    auditing: Auditing = field(init=False)
     condition: Condition = field(init=False)  # as we know it
     _poked: asyncio.Event = field(default_factory=asyncio.Event)
     _waiting: asyncio.Timeout | None = None
@@ -74,6 +77,8 @@ class Watch:
 
     def __post_init__(self) -> None:
         self.condition = Condition(self.section, Health.STARTING)
+        around = self.around
+        self.auditing = Auditing(self.section, around.audit_interval, around.store, around.kit.clock, around.observer)
 
     def poke(self) -> None:
         """The settings may have changed: the next cycle begins at once, and with them."""
@@ -114,6 +119,7 @@ class Watch:
     async def _converse(self, mailbox: Mailbox) -> float:
         """Cycles over one conversation, until the settings change; return how long to pause before the next one."""
         self._healthy = False  # proved anew by each conversation: one that ends without a step forward has failed
+        self.auditing.drop()
         clock = self.around.kit.clock
         async with self._conversation(mailbox) as talk:
             self.around.observer.event(
@@ -125,6 +131,7 @@ class Watch:
                 end = clock.monotonic() + clock.jitter(talk.limits.conversation * _LEAVES[0], _LEAVES[1])
             while self.current() == mailbox:
                 more = (await self.cycle(mailbox, talk.reader, talk.leases)).more
+                more = more or await self.auditing.step(talk.reader, talk.leases)
                 seconds = 0.0 if more else clock.jitter(mailbox.client.cycle_time, 0.05)
                 if talk.seat.asked:
                     return seconds
@@ -308,7 +315,7 @@ class Watch:
         clock = self.around.kit.clock
         end = clock.monotonic() + seconds
         self._explain(seconds)
-        while (left := end - clock.monotonic()) > 0:
+        while (left := end - clock.monotonic()) > 0.001:  # the clock counts no finer
             await pause(clock, left, self._poked)
             self._poked.clear()
             if self.current() != failed:

@@ -243,7 +243,9 @@ class MailboxOptions:
         effect=Effect.NEXT_CYCLE,
         introduced="8.5.108.00",
         ours="The duplicate check stays on, for each message and recipient.",
-        sentence="Whether each unique recipient in To and CC gets a copy of the message of its own.",
+        sentence="Whether each unique recipient in To and CC gets a copy of the message of its own: its octets with the header "
+        "`copy-message-with-header` before them. The message itself stays beside its copies. It is decided when a message is "
+        "captured, so a change of this option or of the two that follow acts on what is captured from then on.",
     )
     copy_message_with_header: str = option(
         "copy-message-with-header",
@@ -262,7 +264,7 @@ class MailboxOptions:
         effect=Effect.NEXT_CYCLE,
         introduced="8.5.108.00",
         ours="The recipients that are left out are recorded and shown.",
-        sentence="The most copies of one message.",
+        sentence="The most copies of one message. The address that the mailbox serves comes first, then To, then CC.",
     )
 
     @property

@@ -178,6 +178,16 @@ class ServerSettings:
         "operating system's key store (`pip install 'postroom[keyring]'`). A key is made beside an empty store only, a key "
         "file with mode 0600. `postroom vault rotate` changes it.",
     )
+    audit_interval: float = option(
+        "audit-interval",
+        values.time_span(minimum=0),
+        default="24:00:00",
+        valid=f"{values.TIME_SPAN}; 0s switches it off",
+        effect=Effect.RESTART,
+        ours=_WHOLE,
+        sentence="How often the service compares what each mailbox's server holds with what is accounted for here, as `postroom "
+        "audit` does. What is missing is fetched, and told of.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

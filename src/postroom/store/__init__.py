@@ -19,6 +19,7 @@ from postroom.clock import Clock
 from postroom.errors import StoreError
 from postroom.model import (
     AccessToken,
+    Addressing,
     Captured,
     Condition,
     Consent,
@@ -43,7 +44,8 @@ from postroom.model import (
     WorkState,
 )
 from postroom.secret import Secret
-from postroom.store import allowances, capture, grants, reading, repair, work
+from postroom.store import allowances, capture, copies, grants, reading, repair, work
+from postroom.store.audits import Audits
 from postroom.store.blobs import Blobs
 from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
@@ -73,6 +75,7 @@ class Store:
             undo.callback(self._db.close)
             self._vault = self._db.now(lambda db: open_vault(db, place_of(vault_key, environment)))
             undo.pop_all()
+        self.audits = Audits(self._db, clock, self._processes)
 
     @property
     def holder(self) -> str:
@@ -156,9 +159,10 @@ class Store:
         """Which of these have neither receipt nor trouble; and which have the receipt of another message."""
         return await self._db.run(lambda db: capture.unknown(db, lease, listed), writes=False)
 
-    async def capture(self, lease: Lease, client: str, batch: Sequence[Captured]) -> Outcome:
+    async def capture(self, lease: Lease, client: str, batch: Sequence[Captured], addressing: Addressing | None = None) -> Outcome:
         """Keep a batch: when this returns, octets, receipts, messages and work are durable, each once.
 
+        ``addressing`` is kept with the messages: what becomes of them was decided when they were captured.
         May be repeated. Raises ``LeaseLost``, ``StoreFull``, ``StoreError``; then nothing of the batch was kept.
         """
         now = self._clock.now()
@@ -172,7 +176,7 @@ class Store:
                 if captured.reference.segment != self.blobs.ends()[0]:
                     end = captured.reference.offset + captured.reference.length + 48
                     capture.segment_committed(db, captured.reference.segment, end)
-            return capture.capture(db, lease, client, batch, ids, now)
+            return capture.capture(db, lease, client, batch, ids, now, addressing or Addressing())
 
         return await self._db.run(job, sync=True)
 
@@ -224,9 +228,14 @@ class Store:
         """Where the octets of messages are."""
         return await self._db.run(lambda db: work.references(db, messages), writes=False)
 
+    async def addressing(self, messages: Sequence[int]) -> dict[int, Addressing]:
+        """Those of the messages that copies are made of."""
+        return await self._db.run(lambda db: copies.addressing(db, messages), writes=False)
+
     async def finish_process(self, done: Sequence[tuple[Work, Facts]]) -> None:
-        """Write the facts of messages, and their work done, at once."""
-        await self._db.run(lambda db: work.finish_process(db, done))
+        """Write the facts of messages, make their copies, and write their work done, at once; each copy once."""
+        ids = self._ids.take(self._clock.now(), copies.wanted(done))
+        await self._db.run(lambda db: work.finish_process(db, done, ids))
 
     async def defer(self, piece: Work, state: WorkState, not_before: float, first_failed_at: float, fault: str) -> None:
         """Put a failed piece of work back, or aside. Raises ``StoreError`` when the piece is another's now."""

@@ -14,6 +14,7 @@ import apsw
 
 from postroom.errors import LeaseHeld
 from postroom.model import (
+    Addressing,
     Captured,
     Disposition,
     FirstReading,
@@ -67,15 +68,16 @@ FROM json_each(?4) WHERE true ON CONFLICT DO NOTHING"""
 
 # CROSS JOIN keeps SQLite from walking the array once for every receipt.
 _MESSAGES = """
-INSERT INTO messages (id, public_id, client, segment, "offset", length, digest, received)
-SELECT r.id, value ->> 9, ?6, value ->> 6, value ->> 7, value ->> 8, r.digest, ?5
+INSERT INTO messages (id, public_id, client, segment, "offset", length, digest, received, address, copy_header, copy_limit)
+SELECT r.id, value ->> 9, ?6, value ->> 6, value ->> 7, value ->> 8, r.digest, ?5, ?8, ?9, ?10
 FROM json_each(?4) CROSS JOIN receipts r
   ON r.source = ?1 AND r.folder = ?2 AND r.epoch = ?3 AND r.identifier = value ->> 0
 WHERE r.id > ?7 AND r.message IS NULL"""
 
 _NEW_MESSAGES = """
-INSERT INTO messages (id, public_id, client, segment, "offset", length, digest, received)
-SELECT ?4 + 1 + key, value ->> 9, ?3, value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 1), ?2 FROM json_each(?1)"""
+INSERT INTO messages (id, public_id, client, segment, "offset", length, digest, received, address, copy_header, copy_limit)
+SELECT ?4 + 1 + key, value ->> 9, ?3, value ->> 6, value ->> 7, value ->> 8, unhex(value ->> 1), ?2, ?5, ?6, ?7
+FROM json_each(?1)"""
 
 _WORK = "INSERT INTO work (kind, subject) SELECT 'process', id FROM messages WHERE id > ?"
 
@@ -183,19 +185,28 @@ def unknown(db: apsw.Connection, lease: Lease, listed: Sequence[Listed]) -> tupl
     return [listed[key] for (key,) in new], foreign
 
 
-def capture(db: apsw.Connection, lease: Lease, client: str, batch: Sequence[Captured], ids: Sequence[str], now: float) -> Outcome:
+def capture(
+    db: apsw.Connection,
+    lease: Lease,
+    client: str,
+    batch: Sequence[Captured],
+    ids: Sequence[str],
+    now: float,
+    addressing: Addressing,
+) -> Outcome:
     """Receipts, messages and work of a batch, at once. ``ids`` are public ones, one for each. Raises ``LeaseLost``."""
     fenced = Fenced(db, lease)
     rows = json.dumps([_row(captured, public) for captured, public in zip(batch, ids, strict=True)])
     last = int(db.execute(_LAST_RECEIPT).get)
+    whom = (addressing.address, addressing.copy_header, addressing.copy_limit)
     met = repair.meet_by_octets(fenced, batch)
     db.execute(_RECEIPTS, (*fenced.key, rows, now))
     receipts = db.changes()
     tied = _tie(fenced, last, batch)
     if receipts == len(batch) and not tied:  # nothing was known: the rows have consecutive numbers, in this order
-        db.execute(_NEW_MESSAGES, (rows, now, client, last))
+        db.execute(_NEW_MESSAGES, (rows, now, client, last, *whom))
     else:
-        db.execute(_MESSAGES, (*fenced.key, rows, now, client, last))
+        db.execute(_MESSAGES, (*fenced.key, rows, now, client, last, *whom))
     db.execute(_WORK, (last,))
     db.execute(_HAD, (*fenced.key, rows))
     repair.brought(fenced, receipts - tied)

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import apsw
 
-from postroom.model import Condition, Facts, FirstReading, Health, Listed, MessageRow, Reference, Repair, Trouble, TroubleKind
+from postroom.model import (
+    Condition,
+    Copy,
+    Facts,
+    FirstReading,
+    Health,
+    Listed,
+    MessageRow,
+    Reference,
+    Repair,
+    Trouble,
+    TroubleKind,
+)
+from postroom.store import copies
 
 _REPORT = """
 INSERT INTO conditions (client, health, proved_at, fault, remedy, retry_at, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -19,10 +33,15 @@ _COUNTS = "SELECT client, count(*), sum(length), max(received) FROM messages GRO
 _OPEN = """
 SELECT m.client, count(*) FROM work w JOIN messages m ON m.id = w.subject
 WHERE w.state IN ('ready', 'leased') GROUP BY m.client"""
-_COLUMNS = """
+_COLUMNS = (
+    """
 SELECT m.id, m.public_id, m.client, r.identifier, r.folder, hex(m.digest), m.length, m.subject, m.sender, m.date,
-       m.message_id, m.fault, m.received, m.segment, m."offset", m.digest
+       m.message_id, m.fault, m.received, m.segment, m."offset", m.digest, m.address, m.left_out, m.copy_header,
+       """
+    + copies.OF_MESSAGE
+    + """
 FROM messages m JOIN receipts r ON r.id = m.id """
+)
 _FORWARD = _COLUMNS + "WHERE m.id > ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id LIMIT ?3"
 _BACKWARD = _COLUMNS + "WHERE m.id < ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id DESC LIMIT ?3"
 _ONE = _COLUMNS + "WHERE m.public_id >= ?1 AND m.public_id < ?1 || 'g' LIMIT 2"
@@ -99,17 +118,34 @@ def page(
 
 
 def one(db: apsw.Connection, public_id: str) -> tuple[MessageRow, Reference] | None:
-    """One message, by its id or a unique beginning of it."""
+    """One message or copy, by its id or a unique beginning of it."""
     rows: Any = db.execute(_ONE, (public_id.lower(),)).fetchall()
-    if len(rows) != 1:
+    copied: Any = db.execute(copies.BY_ID, (public_id.lower(),)).fetchall()
+    if len(rows) + len(copied) != 1:
         return None
-    row = rows[0]
-    return _message(row), Reference(row[13], row[14], row[6], row[15])
+    row: Any = rows[0] if rows else db.execute(_COLUMNS + "WHERE m.id = ?", copied[0][:1]).fetchone()
+    message = _message(row)
+    if copied:
+        message = replace(message, copy=Copy(*copied[0][1:]))
+    return message, Reference(row[13], row[14], row[6], row[15])
 
 
 def _message(row: Any) -> MessageRow:
     facts = Facts(subject=row[7], sender=row[8], date=row[9], message_id=row[10], fault=row[11])
-    return MessageRow(row[1], row[2], row[3], row[4], row[5].lower(), row[6], facts, row[12])
+    return MessageRow(
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5].lower(),
+        row[6],
+        facts,
+        row[12],
+        address=row[16],
+        copies=copies.read(row[19]),
+        left_out=tuple(json.loads(row[17])),
+        copy_header=row[18],
+    )
 
 
 def folders(db: apsw.Connection) -> list[FolderRow]:

@@ -13,6 +13,7 @@ import apsw
 
 from postroom.errors import StoreError
 from postroom.model import WORK_MOVES, Facts, Reference, Work, WorkKind, WorkState
+from postroom.store import copies
 
 _CLAIM = """
 UPDATE work SET state = 'leased', holder = ?1, token = token + 1, attempts = attempts + 1
@@ -50,12 +51,13 @@ def references(db: apsw.Connection, messages: Sequence[int]) -> dict[int, Refere
     return {int(i): Reference(int(s), int(o), int(n), bytes(d)) for i, s, o, n, d in rows}
 
 
-def finish_process(db: apsw.Connection, done: Sequence[tuple[Work, Facts]]) -> None:
-    """Write what messages say of themselves, and the work done, at once."""
+def finish_process(db: apsw.Connection, done: Sequence[tuple[Work, Facts]], ids: Sequence[str]) -> None:
+    """Write what messages say of themselves, make their copies, and write the work done, at once."""
     rows = json.dumps(
         [[w.id, w.token, w.subject, f.subject, f.sender, f.date, f.message_id, f.fault] for w, f in done],
     )
     db.execute(_FACTS, (rows,))
+    copies.make(db, done, ids)
     db.execute(_DONE, (rows,))
 
 

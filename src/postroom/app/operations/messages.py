@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from postroom.app.observing import Quiet
 from postroom.app.terminal import UNUSABLE, Failure, print_json
 from postroom.clock import SystemClock
 from postroom.errors import ConfigError
+from postroom.mime.recipients import header_line
 from postroom.model import MessageRow, Reference
 from postroom.store import Store
 
@@ -45,8 +46,10 @@ async def _store(live: Live) -> AsyncIterator[Store]:
 
 def as_dict(row: MessageRow) -> dict[str, object]:
     """A message for programs."""
+    copied = {} if row.copy is None else {"copy_of": row.id, "recipient": row.copy.recipient}
     return {
-        "id": row.id,
+        "id": row.id if row.copy is None else row.copy.id,
+        **copied,
         "client": row.client,
         "folder": row.folder,
         "identifier": row.identifier,
@@ -58,6 +61,9 @@ def as_dict(row: MessageRow) -> dict[str, object]:
         "date": row.facts.date,
         "received": _time(row.received),
         "fault": row.facts.fault,
+        "address": row.address,
+        "copies": [{"id": copy.id, "recipient": copy.recipient} for copy in row.copies],
+        "left_out": list(row.left_out),
     }
 
 
@@ -83,12 +89,17 @@ async def show_message(live: Live, public_id: str, *, as_json: bool) -> None:
     async with _store(live) as store:
         row, reference = await _one(store, public_id)
         head = store.blobs.heads([reference], 64 * 1024)[0]
+        head = _before(row, head) + head
     if as_json:
         print_json(as_dict(row))
         return
     for name, value in as_dict(row).items():
-        if value != "":
+        if value != "" and name not in ("copies", "left_out"):
             click.echo(f"{name + ':':12} {value}")
+    for copy in row.copies if row.copy is None else ():
+        click.echo(f"{'copy:':12} {copy.id} for {copy.recipient}")
+    for recipient in row.left_out:
+        click.echo(f"{'left out:':12} {recipient} got no copy (inbound-msg-copy-limit)")
     header = head.replace(b"\r\n", b"\n").partition(b"\n\n")[0].decode("utf-8", "replace")
     click.echo()
     click.echo("".join(c if c.isprintable() or c in "\n\t" else "?" for c in header))
@@ -98,33 +109,51 @@ async def export(live: Live, section: str | None, ids: Sequence[str] | None, out
     """Write messages' octets: one to a file or the terminal, several into a folder."""
     async with _store(live) as store:
         if ids is not None and len(ids) == 1 and (output is None or not output.is_dir()):
-            _, reference = await _one(store, ids[0])
-            _write(store, reference, output)
+            _write(store, *await _one(store, ids[0]), output)
             return
         if output is None:
             raise Failure("several messages need a folder", "Name one with --output DIRECTORY.", UNUSABLE)
         output.mkdir(parents=True, exist_ok=True)
-        chosen = ids if ids is not None else [r.id async for r in store.messages(client=section, newest_first=False, limit=None)]
+        chosen = ids if ids is not None else [public_id async for public_id in _all(store, section)]
         for public_id in chosen:
             row, reference = await _one(store, public_id)
-            _write(store, reference, output / f"{row.id}.eml")
+            _write(store, row, reference, output / f"{row.id if row.copy is None else row.copy.id}.eml")
         click.echo(f"{len(chosen)} message{'' if len(chosen) == 1 else 's'} written to {output}", err=True)
 
 
-def _write(store: Store, reference: Reference, output: Path | None) -> None:
+async def _all(store: Store, section: str | None) -> AsyncIterator[str]:
+    """Every message, and behind each its copies."""
+    async for row in store.messages(client=section, newest_first=False, limit=None):
+        yield row.id
+        for copy in row.copies:
+            yield copy.id
+
+
+def _before(row: MessageRow, head: bytes) -> bytes:
+    """What stands before the octets: a copy's header, which names its recipient."""
+    return b"" if row.copy is None else header_line(row.copy_header, row.copy.recipient, head)
+
+
+def _octets(store: Store, row: MessageRow, reference: Reference) -> Iterator[bytes]:
+    if row.copy is not None:
+        yield _before(row, store.blobs.heads([reference], 64 * 1024)[0])
+    yield from store.blobs.pieces(reference)
+
+
+def _write(store: Store, row: MessageRow, reference: Reference, output: Path | None) -> None:
     if output is None or str(output) == "-":
-        sys.stdout.buffer.writelines(store.blobs.pieces(reference))
+        sys.stdout.buffer.writelines(_octets(store, row, reference))
         sys.stdout.buffer.flush()
         return
     target = output.resolve()  # what a link names is written, and the link stays
     if target.exists() and not target.is_file():
         with target.open("wb") as device:
-            device.writelines(store.blobs.pieces(reference))
+            device.writelines(_octets(store, row, reference))
         return
     file, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(file, "wb") as partial:
-            partial.writelines(store.blobs.pieces(reference))
+            partial.writelines(_octets(store, row, reference))
         os.replace(name, target)
     except BaseException:
         os.unlink(name)

@@ -12,12 +12,13 @@ from postroom.app.config import Live
 from postroom.app.core import opened
 from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
+from postroom.app.operations.audit import as_dict as audit_dict
 from postroom.app.terminal import shown_span
 from postroom.clock import SystemClock
 from postroom.engine.first import seconds_left
 from postroom.engine.forecast import Ending, soon
 from postroom.engine.silence import silent_for
-from postroom.model import Condition, Health, Trouble
+from postroom.model import Audit, Condition, Health, Trouble
 from postroom.settings import PopClient
 from postroom.store.reading import Counts, FolderRow
 
@@ -51,6 +52,8 @@ class ClientStatus:
     folders: tuple[FolderRow, ...] = ()
     seen_at: float = 0.0  # when all this was so
     endings: tuple[Ending, ...] = ()  # what ends within the next weeks
+    audit: dict[str, object] | None = None  # the last one of its folders, summed
+    address: str = ""  # that the mailbox serves
 
     @property
     def needs_person(self) -> bool:
@@ -61,6 +64,7 @@ class ClientStatus:
         """For programs."""
         return {
             "client": self.client,
+            "address": self.address or None,
             "health": self.health.value,
             "proved_age": self.proved_age,
             "messages": self.messages,
@@ -83,6 +87,7 @@ class ClientStatus:
             ],
             "folders": [_folder_dict(row) for row in self.folders],
             "endings": [ending.as_dict() for ending in self.endings],
+            "audit": self.audit,
         }
 
 
@@ -94,6 +99,7 @@ async def status(live: Live) -> list[ClientStatus]:
         conditions, counts = await core.store.conditions(), await core.store.counts()
         troubles, readers = await core.store.troubles_of(), await core.store.readers()
         folders = await core.store.folders()
+        audits = await core.store.audits.results()
         now = clock.now()
         coming = await forecast(core, now)
     sections = list(live.configuration.sections)
@@ -107,6 +113,7 @@ async def status(live: Live) -> list[ClientStatus]:
             each,
             endings=soon(coming.get(each.client, ()), now),
             folders=_folders_of(live.client(each.client), folders),
+            audit=_audited(live, each.client, audits, now),
             seen_at=now,
         )
         for each in found
@@ -118,6 +125,13 @@ def _folders_of(client: PopClient | None, rows: Sequence[FolderRow]) -> tuple[Fo
         return ()
     mine = (client.type.value, client.mailbox)
     return tuple(row for row in rows if (row.type, row.login) == mine and row.folder in client.folder_path)
+
+
+def _audited(live: Live, section: str, audits: Sequence[Audit], now: float) -> dict[str, object] | None:
+    """The last audits of the folders that are read."""
+    client = live.client(section)
+    folders = client.folder_path if client is not None else ()
+    return audit_dict([audit for audit in audits if audit.client == section and audit.folder in folders], now)
 
 
 def _status(
@@ -157,6 +171,7 @@ def _status(
         condition.retry_at - now if condition.retry_at is not None and condition.retry_at > now else None,
         process,
         tuple((folder, trouble) for name, folder, trouble in troubles if name == login),
+        address=client.serves if client is not None else "",
     )
 
 
@@ -224,5 +239,9 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
             yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
         for row in item.folders:
             yield from (f"{'':{width}}  {row.folder}: {words}" for words in _folder_lines(row, item.seen_at))
+        if item.audit is not None:
+            found = item.audit
+            words = f"{found['on_server']} on the server, {found['accounted']} accounted for, {found['missing']} missing"
+            yield f"{'':{width}}  audited {shown_span(float(str(found['age'])))} ago: {words}"
         for ending in item.endings:
             yield f"{'':{width}}  soon: {ending}"

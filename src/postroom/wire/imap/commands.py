@@ -71,9 +71,12 @@ def mailbox(name: str | bytes) -> bytes:
     return quoted(encode(name)) if isinstance(name, str) else string(name)
 
 
-def select(name: str | bytes, *, condstore: bool) -> bytes:
-    """SELECT (RFC 9051 section 6.3.2), with the parameter of RFC 7162 section 3.1.8 where the server knows it."""
-    return b"SELECT " + mailbox(name) + (b" (CONDSTORE)" if condstore else b"")
+def select(name: str | bytes, *, condstore: bool, read_only: bool = False) -> bytes:
+    """SELECT (RFC 9051 section 6.3.2), with the parameter of RFC 7162 section 3.1.8 where the server knows it.
+
+    ``read_only``: EXAMINE (section 6.3.3), which changes no message, not even its being recent.
+    """
+    return (b"EXAMINE " if read_only else b"SELECT ") + mailbox(name) + (b" (CONDSTORE)" if condstore else b"")
 
 
 def status(name: str | bytes, items: Sequence[bytes]) -> bytes:
