@@ -49,6 +49,7 @@ class ClientStatus:
     endings: tuple[Ending, ...] = ()  # what ends within the next weeks
     audit: dict[str, object] | None = None  # the last one of its folders, summed
     address: str = ""  # that the mailbox serves
+    shadow: bool = False  # read beside another system
 
     @property
     def needs_person(self) -> bool:
@@ -60,6 +61,7 @@ class ClientStatus:
         return {
             "client": self.client,
             "address": self.address or None,
+            "shadow": self.shadow,
             "health": self.health.value,
             "proved_age": self.proved_age,
             "messages": self.messages,
@@ -93,6 +95,7 @@ async def status(live: Live) -> list[ClientStatus]:
         conditions, counts = await core.store.conditions(), await core.store.counts()
         troubles, readers = await core.store.troubles_of(), await core.store.readers()
         audits = await core.store.audits.results()
+        shadowed = {shadow.client for shadow in await core.store.shadows.all() if shadow.taken_at is None}
         now = clock.now()
         coming = await forecast(core, now)
     sections = list(live.configuration.sections)
@@ -102,7 +105,12 @@ async def status(live: Live) -> list[ClientStatus]:
         for section in sections
     )
     return [
-        dataclasses.replace(each, endings=soon(coming.get(each.client, ()), now), audit=_audited(live, each.client, audits, now))
+        dataclasses.replace(
+            each,
+            endings=soon(coming.get(each.client, ()), now),
+            audit=_audited(live, each.client, audits, now),
+            shadow=each.client in shadowed,
+        )
         for each in found
     ]
 
@@ -180,6 +188,8 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
             yield f"{'':{width}}  tried again in {_span(item.retry_in)}"
         for folder, trouble in item.troubles:
             yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
+        if item.shadow:
+            yield f"{'':{width}}  in shadow: another system has the mailbox, nothing is changed there and nothing handed on"
         if item.audit is not None:
             found = item.audit
             words = f"{found['on_server']} on the server, {found['accounted']} accounted for, {found['missing']} missing"
