@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from postroom.clock import Clock
-from postroom.drivers import Kit, Settlement
+from postroom.drivers import First, Kit, Settlement
 from postroom.drivers.provider import Place, Providers
 from postroom.errors import ImapStatus, PostroomError
 from postroom.events import Event, Metric
@@ -36,6 +36,7 @@ from postroom.model import (
     Grant,
     GrantKey,
     Listed,
+    Preview,
     Refusal,
     TokenFields,
     Unfetched,
@@ -45,7 +46,7 @@ from postroom.net.http import Http, HttpAnswer
 from postroom.net.stream import Dialer, Trace
 from postroom.net.tokens import Tokens
 from postroom.secret import Secret
-from postroom.settings import MailboxType, PopClient, ProxySettings, Security
+from postroom.settings import FirstRead, MailboxType, PopClient, ProxySettings, Security
 
 START = 1_700_000_000.0  # when every test begins
 
@@ -209,6 +210,7 @@ class MemoryServer:
     clock: Clock | None = None  # waiting sleeps on it; without one it is over at once
     conversations: int = 0
     fetched: list[str] = field(default_factory=list)
+    looked: list[str] = field(default_factory=list)  # identifiers whose header was asked for
     asked: Counter[str] = field(default_factory=Counter)
 
     def folder(self, name: str = "INBOX") -> MemoryFolder:
@@ -219,24 +221,60 @@ class MemoryServer:
 class MemoryReader:
     """A ``Reader`` of a ``MemoryServer``."""
 
-    def __init__(self, server: MemoryServer) -> None:
+    def __init__(self, server: MemoryServer, received: Callable[[int], None] | None = None) -> None:
         self._server = server
+        self._received = received or (lambda _octets: None)
         self.waited: list[float] = []
+        self._begun: set[str] = set()  # folders listed from nothing in this conversation
         server.conversations += 1
 
-    async def changes(self, folder: str, since: str | None, limit: int) -> Changes:
+    async def changes(self, folder: str, since: str | None, limit: int, first: First = FirstRead.ALL) -> Changes:
         await self._call("changes")
         held = self._server.folder(folder)
-        validity, newest = (held.validity, 0) if since is None else json.loads(since)
+        if since is None:
+            self._begun.add(folder)
+            chosen = first.value if isinstance(first, FirstRead) else first.isoformat()
+            validity, newest, bound = held.validity, 0, held.next
+        else:
+            validity, newest, bound, chosen = (*json.loads(since), 0, "all")[:4]
         if validity != held.validity:
             return Changes((), "", reset=f"UIDVALIDITY was {validity} and is {held.validity}")
+        if held.validity == 0 and folder not in self._begun:
+            return Changes((), "", reset="the server keeps no UIDs", lasting=False)
         uids = sorted(uid for uid in held.messages if uid > newest)
         taken = uids[:limit]
         newest = taken[-1] if taken else newest
-        created = tuple(held.listed(uid) for uid in taken if held.name(uid) not in self._server.unlisted)
-        began = json.dumps([validity, 0]) if since is None else ""
-        state = json.dumps([validity, newest])
-        return Changes(created, state, more=len(taken) < len(uids), total=len(held.messages), began=began)
+        named = [uid for uid in taken if held.name(uid) not in self._server.unlisted]
+        listed = [held.listed(uid) for uid in named]
+        spared = [
+            uid < bound and (chosen == "new" or held.messages[uid][1] < chosen != "all")
+            for uid in taken
+            if held.name(uid) not in self._server.unlisted
+        ]
+        began = json.dumps([validity, 0, bound, chosen]) if since is None else ""
+        return Changes(
+            tuple(each for each, alone in zip(listed, spared, strict=True) if not alone),
+            json.dumps([validity, newest, bound, chosen]),
+            more=len(taken) < len(uids),
+            total=len(held.messages),
+            left=len(uids) - len(taken),
+            began=began,
+            spared=tuple(each for each, alone in zip(listed, spared, strict=True) if alone),
+        )
+
+    async def headers(self, folder: str, listed: Sequence[Listed]) -> Mapping[str, bytes]:
+        await self._call("headers")
+        held = self._server.folder(folder)
+        here = {held.name(uid): octets for uid, (octets, _) in held.messages.items()}
+        self._server.looked += [each.identifier for each in listed]
+        return {each.identifier: here[each.identifier] for each in listed if each.identifier in here}
+
+    async def preview(self, folder: str, first: First) -> Preview:
+        await self._call("preview")
+        held = self._server.folder(folder)
+        chosen = "" if first is FirstRead.ALL else "~" if isinstance(first, FirstRead) else first.isoformat()
+        sizes = [len(octets) for octets, date in held.messages.values() if date >= chosen]
+        return Preview(len(sizes), sum(sizes))
 
     async def fetch(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         held = self._server.folder(folder)
@@ -248,12 +286,22 @@ class MemoryReader:
             found = held.messages.get(int(number)) if validity == str(held.validity) else None
             if name in self._server.refuses:
                 yield Unfetched(name, self._server.refuses[name])
-            elif found is None or name in self._server.hides:
+                continue
+            if found is None or name in self._server.hides:
                 yield Absent(name)
-            elif len(found[0]) >= self._server.long:
+                continue
+            self._received(len(found[0]))
+            if len(found[0]) >= self._server.long:
                 yield Fetched(message, b"", len(found[0]), self._pieces(found[0]))
             else:
                 yield Fetched(message, found[0])
+
+    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        async for item in self.fetch(folder, listed):
+            if isinstance(item, Fetched):
+                octets = b"".join([piece async for piece in item.rest]) if item.rest is not None else item.octets
+                item = Fetched(item.listed, octets.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+            yield item
 
     async def _pieces(self, octets: bytes) -> AsyncIterator[bytes]:
         for start in range(0, len(octets), 7):

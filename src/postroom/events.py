@@ -42,15 +42,38 @@ REMARK = Event("remark", "warning", "The server cannot do all of what was asked.
 RESET = Event(
     "reset",
     "warning",
-    "The server's identities changed; messages are met again by their octets.",
+    "The server's identities changed; messages are met again by date, size and Message-ID, in doubt by their octets.",
     ("client", "folder", "reason"),
 )
-REBORN = Event("reborn", "info", "All messages were met again after a reset.", ("client", "folder", "vanished"))
+REBORN = Event(
+    "reborn",
+    "info",
+    "A folder was read whole after a reset: met again (of these fetched and compared), new, no longer there.",
+    ("client", "folder", "matched", "compared", "new", "vanished"),
+)
+FIRST_READ = Event(
+    "first_read",
+    "info",
+    "A folder is read for the first time: what first-read says, messages that this takes, and roughly their octets.",
+    ("client", "folder", "first", "messages", "octets"),
+)
 TROUBLE = Event(
     "trouble",
     "warning",
     "A message is listed and could not be had; it is tried again.",
     ("client", "folder", "identifier", "detail"),
+)
+BIG = Event(
+    "big",
+    "warning",
+    "A message is larger than maximum-msg-size; big-messages said what was done.",
+    ("client", "folder", "identifier", "octets", "done"),
+)
+FAILED_ITEM = Event(
+    "failed_item",
+    "warning",
+    "A message that the server did not hand over for a day was moved to failed-items-folder-path.",
+    ("client", "folder", "identifier", "target", "detail"),
 )
 AUDITED = Event(
     "audited",

@@ -48,8 +48,11 @@ class Changes:
     reset: str = ""  # why identities are not comparable with what we had; empty when they are
     complete: bool = False  # what is not named here is gone
     total: int | None = None  # messages in the folder, for progress
+    left: int | None = None  # of them still to be listed, after these
     hides: bool = False  # what is retrieved is shown no more after commit, and more may be shown then
-    began: str = ""  # the state before anything was listed, when there was none: kept before anything is captured
+    began: str = ""  # the state while nothing of this is had; kept before anything is captured
+    spared: tuple[Listed, ...] = ()  # listed like ``created``, and left alone by ``first-read``
+    lasting: bool = True  # False: a reset comes with every conversation, because the server keeps no identities
 
 
 class Fetched(NamedTuple):
@@ -136,6 +139,8 @@ class TroubleKind(enum.Enum):
     """Why a listed message is not here."""
 
     FAULT = "fault"  # the server names it and does not hand it over
+    BIG = "big"  # larger than maximum-msg-size, and left at the server
+    MOVED = "moved"  # refused for a day, and moved to failed-items-folder-path unread
     ABSENT = "absent"  # the server no longer names it; believed when a later conversation says so too
 
 
@@ -161,11 +166,46 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """What a first read would take."""
+
+    messages: int
+    octets: int  # roughly: a sample of the sizes speaks for all
+
+
+@dataclass(frozen=True, slots=True)
+class FirstReading:
+    """The first read of a folder."""
+
+    choice: str  # of first-read, when it began: all, new or a day
+    begun_at: float
+    total: int  # messages in the folder
+    left: int  # of them still to be listed
+    rate: float  # messages a second, lately; 0 before the first cycle's end
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """The last time a folder's messages were met again, under other identities than before."""
+
+    reason: str
+    begun_at: float
+    matched: int
+    compared: int  # of the matched: those that had to be fetched and were known by their octets
+    fresh: int  # never had before
+    vanished: int  # had before, and no longer at the server
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """How far a folder has been read."""
 
     epoch: int  # counts the rebirths of its identities
     state: str | None  # the driver's text; None before the first cycle
+    first: FirstReading | None = None  # None before it began
+    repairing: bool = False  # messages of a former epoch wait to be met again
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.capture import capture, large
+from bench.idle import idle
 from bench.line import distance, unchanged
 from bench.report import Report
 from bench.rig import Rig
@@ -23,6 +24,7 @@ BENCHES: Mapping[str, Callable[[Rig], Report]] = {
     "large": large,
     "unchanged": unchanged,
     "distance": distance,
+    "idle": idle,
 }
 
 

@@ -13,6 +13,7 @@ Figure = float | int | str | None
 _COLUMNS: Mapping[str, tuple[str, str]] = {
     "contender": ("contender", "{}"),
     "mailbox": ("mailbox", "{:,}"),
+    "mailboxes": ("mailboxes", "{:,}"),
     "messages": ("messages", "{:,}"),
     "kept": ("kept", "{:,}"),
     "runs": ("runs", "{}"),
@@ -24,6 +25,8 @@ _COLUMNS: Mapping[str, tuple[str, str]] = {
     "megabytes": ("MB/s", "{:,.0f}"),
     "cpu": ("cpu s", "{:.2f}"),
     "peak": ("peak MB", "{:.0f}"),
+    "memory": ("MB", "{:.0f}"),
+    "at_rest": ("cpu s/min", "{:.2f}"),
     "commands": ("commands", "{:,}"),
     "octets_out": ("sent", "{:,}"),
     "octets_in": ("received", "{:,}"),

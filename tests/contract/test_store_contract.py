@@ -28,6 +28,7 @@ from postroom.model import (
     Outcome,
     Position,
     Reference,
+    Repair,
     TroubleKind,
     Work,
     WorkKind,
@@ -207,7 +208,12 @@ async def test_leasing_anew_in_one_process_ends_the_former_lease(shelf: Shelf) -
 FENCED: dict[str, Callable[[Store, Lease], Awaitable[object]]] = {
     "position": lambda s, lease: s.position(lease),
     "advance": lambda s, lease: s.advance(lease, "late", read_whole=True),
-    "rebirth": lambda s, lease: s.rebirth(lease),
+    "begin": lambda s, lease: s.begin(lease, "late", "all", 1),
+    "progress": lambda s, lease: s.progress(lease, 1, 1.0, ended=False),
+    "rebirth": lambda s, lease: s.rebirth(lease, "late"),
+    "nameless": lambda s, lease: s.nameless(lease, [listed(1)]),
+    "meet": lambda s, lease: s.meet(lease, [listed(1)], {}),
+    "spare": lambda s, lease: s.spare(lease, [listed(9)], {}),
     "unknown": lambda s, lease: s.unknown(lease, [listed(1)]),
     "capture": lambda s, lease: s.capture(lease, "late", [mail(s, 9)]),
     "unsettled": lambda s, lease: s.unsettled(lease, 10),
@@ -399,7 +405,7 @@ async def test_other_folders_and_former_epochs_are_not_settled(shelf: Shelf) -> 
     other = await shelf.take("Other")
     await shelf.keep(mail(shelf.store, 1, DELETE))
     assert await shelf.store.unsettled(other, 10) == []
-    await shelf.store.rebirth(shelf.lease)
+    await shelf.store.rebirth(shelf.lease, "anew")
     assert await shelf.store.unsettled(shelf.lease, 10) == []
 
 
@@ -408,7 +414,7 @@ async def test_other_folders_and_former_epochs_are_not_settled(shelf: Shelf) -> 
 
 async def test_a_state_moves(shelf: Shelf) -> None:
     assert await shelf.store.position(shelf.lease) == Position(1, None)
-    assert await shelf.store.advance(shelf.lease, "one", read_whole=True) == 0
+    assert await shelf.store.advance(shelf.lease, "one", read_whole=True) is None
     await shelf.store.advance(shelf.lease, "two")
     await shelf.restart()
     assert await shelf.store.position(shelf.lease) == Position(1, "two")
@@ -418,20 +424,23 @@ async def reborn(shelf: Shelf, *messages: Captured) -> None:
     """Capture messages in an epoch that then ends."""
     await shelf.keep(*messages)
     await shelf.store.advance(shelf.lease, "before", read_whole=True)
-    await shelf.store.rebirth(shelf.lease)
+    await shelf.store.rebirth(shelf.lease, "anew")
 
 
 async def test_after_a_rebirth_messages_are_met_again_by_their_octets(shelf: Shelf) -> None:
     await reborn(shelf, *(mail(shelf.store, n) for n in (1, 2, 3)))
-    assert await shelf.store.position(shelf.lease) == Position(2, None)
+    assert await shelf.store.position(shelf.lease) == Position(2, None, repairing=True)
     assert await shelf.store.unknown(shelf.lease, [listed(1)]) == ([listed(1)], [])
     again = [mail(shelf.store, n + 10, octets=text(n), validity=2, day=n) for n in (1, 2)]
     assert await shelf.keep(*again, mail(shelf.store, 14, validity=2)) == Outcome(1, 2, 0)
     assert await shelf.keep(*again) == Outcome(0, 0, 2)
     assert await shelf.texts() == [text(1), text(2), text(3), text(14)]
-    assert await shelf.store.advance(shelf.lease, "after") == 0
-    assert await shelf.store.advance(shelf.lease, "after", read_whole=True) == 1  # the third was not met again
-    assert await shelf.store.advance(shelf.lease, "after", read_whole=True) == 0
+    assert await shelf.store.advance(shelf.lease, "after") is None
+    repair = await shelf.store.advance(shelf.lease, "after", read_whole=True)
+    # the third was not met again
+    assert repair == Repair("anew", START, matched=2, compared=2, fresh=1, vanished=1, ended_at=START)
+    assert await shelf.store.advance(shelf.lease, "after", read_whole=True) is None
+    assert [row.repair for row in await shelf.store.folders()] == [repair]
 
 
 async def test_identical_twins_are_two(shelf: Shelf) -> None:
@@ -452,7 +461,7 @@ async def test_twins_in_two_batches_are_two(shelf: Shelf) -> None:
 async def test_a_message_known_as_gone_is_not_met_again(shelf: Shelf) -> None:
     await shelf.keep(mail(shelf.store, 1, DELETE))
     await shelf.store.gone(shelf.lease, ["1/1"])
-    await shelf.store.rebirth(shelf.lease)
+    await shelf.store.rebirth(shelf.lease, "anew")
     assert await shelf.keep(mail(shelf.store, 1, validity=2)) == Outcome(1, 0, 0)
 
 
@@ -460,7 +469,7 @@ async def test_what_we_removed_is_met_only_with_its_own_date(shelf: Shelf) -> No
     """The same octets with a later date are new mail: the old one is no longer at the server."""
     await shelf.keep(mail(shelf.store, 1, DELETE))
     await shelf.store.settled(shelf.lease, ["1/1"])
-    await shelf.store.rebirth(shelf.lease)
+    await shelf.store.rebirth(shelf.lease, "anew")
     assert await shelf.keep(mail(shelf.store, 5, octets=text(1), validity=2, day=7)) == Outcome(1, 0, 0)
     assert await shelf.keep(mail(shelf.store, 6, octets=text(1), validity=2, day=1)) == Outcome(0, 1, 0)
 
@@ -468,21 +477,21 @@ async def test_what_we_removed_is_met_only_with_its_own_date(shelf: Shelf) -> No
 async def test_a_rebirth_before_all_was_met_again_loses_nothing(shelf: Shelf) -> None:
     await reborn(shelf, *(mail(shelf.store, n) for n in (1, 2, 3)))
     await shelf.keep(mail(shelf.store, 1, validity=2))
-    assert await shelf.store.rebirth(shelf.lease) == 3
+    assert await shelf.store.rebirth(shelf.lease, "anew") == 3
     assert await shelf.keep(*(mail(shelf.store, n, validity=3) for n in (1, 2, 3))) == Outcome(0, 3, 0)
     assert len(await shelf.rows()) == 3
 
 
 async def test_a_rebirth_ends_the_troubles_of_its_epoch(shelf: Shelf) -> None:
     await shelf.store.trouble(shelf.lease, listed(1), TroubleKind.FAULT, "no", 0)
-    await shelf.store.rebirth(shelf.lease)
+    await shelf.store.rebirth(shelf.lease, "anew")
     assert await shelf.store.troubles(shelf.lease) == []
 
 
 async def test_other_folders_are_not_reborn(shelf: Shelf) -> None:
     other = await shelf.take("Other")
     await shelf.keep(mail(shelf.store, 1), lease=other)
-    await shelf.store.rebirth(shelf.lease)
+    await shelf.store.rebirth(shelf.lease, "anew")
     assert await shelf.store.position(other) == Position(1, None)
     assert await shelf.keep(mail(shelf.store, 1), lease=other) == Outcome(0, 0, 1)
     assert await shelf.keep(mail(shelf.store, 1)) == Outcome(1, 0, 0)
@@ -678,7 +687,7 @@ async def test_one_failing_job_spoils_only_its_own(shelf: Shelf) -> None:
         shelf.store.advance(other, "right"),
         return_exceptions=True,
     )
-    assert [type(outcome) for outcome in outcomes] == [Outcome, LeaseLost, Outcome, LeaseLost, int]
+    assert [type(outcome) for outcome in outcomes] == [Outcome, LeaseLost, Outcome, LeaseLost, type(None)]
     assert await shelf.texts() == [text(1), text(3)]
     assert (await shelf.store.position(other)).state == "right"
 

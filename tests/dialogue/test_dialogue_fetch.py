@@ -108,7 +108,9 @@ async def test_small_messages(reading: Reading, answer: str) -> None:
     ],
 )
 async def test_a_message_that_is_not_handed_over(reading: Reading, answer: str, first: str | None) -> None:
+    """One that was named is asked for once more, by itself; one that was not is looked for by its UID, and is not there."""
     script = SMALL + answer + "S: * 2 FETCH (UID 2 BODY[] {two})\nS: P2 OK\n"
+    script += "C: P3 UID FETCH 1 (UID)\nS: P3 OK\n" if first is None else f"C: P3 UID FETCH 1 (UID BODY.PEEK[])\n{answer}S: P3 OK\n"
     async with reading(script, two=b"two", empty=b"") as reader:
         answers = await fetched(reader, listed(1), listed(2))
     assert answers["7/2"] == b"two"
@@ -126,6 +128,7 @@ async def test_a_body_that_comes_at_last_counts(reading: Reading) -> None:
 
 async def test_two_hundred_missing_from_an_answer_are_absent(reading: Reading) -> None:
     script = OPEN + "C: P2 UID FETCH 1:250 (UID BODY.PEEK[])\nS: * 7 FETCH (UID 7 BODY[] {one})\nS: P2 OK\n"
+    script += "C: P3 UID FETCH 1:6,8:250 (UID)\nS: P3 OK\n"
     async with reading(script, one=b"one") as reader:
         answers = await fetched(reader, *(listed(uid) for uid in range(1, 251)))
     assert answers.pop("7/7") == b"one"
@@ -205,6 +208,7 @@ async def test_a_message_listed_as_short_that_is_long(reading: Reading) -> None:
 
 async def test_a_long_message_that_is_absent(reading: Reading) -> None:
     script = OPEN + "C: P2 UID FETCH 1 (UID BODY.PEEK[])\nC: P3 UID FETCH 2 (UID BODY.PEEK[])\nS: P2 OK\nS: P3 NO never\n"
+    script += "C: P4 UID FETCH 1 (UID)\nS: P4 OK\n"
     async with reading(script) as reader:
         answers = await fetched(reader, listed(1, LONG), listed(2, LONG))
     assert answers["7/1"] is None

@@ -11,7 +11,7 @@ import pytest
 from fakes import HastyClock
 from postroom.drivers import Reader
 from postroom.drivers.imap import State
-from postroom.errors import ImapStatus, Lost, PostroomError, RemoteProtocolError, TimedOut
+from postroom.errors import ImapStatus, Lost, PostroomError, TimedOut
 from postroom.model import Changes, Listed
 
 Reading = Callable[..., AbstractAsyncContextManager[Reader]]
@@ -213,11 +213,39 @@ async def test_without_uidnext_news_is_found(reading: Reading) -> None:
     assert (state(changes).newest, state(changes).next) == (15, 16)
 
 
-async def test_without_uidvalidity_there_are_no_identities(reading: Reading) -> None:
-    script = HELLO + "C: P1 SELECT INBOX\nS: * 1 EXISTS\nS: P1 OK done\n"
-    with pytest.raises(RemoteProtocolError, match="INBOX: the server names no UIDVALIDITY"):
-        async with reading(script) as reader:
-            await reader.changes("INBOX", None, 100)
+UNLASTING = [
+    "",
+    "S: * OK [UIDVALIDITY 0] none\n",
+    "S: * OK [UIDVALIDITY 7] valid\nS: * NO [UIDNOTSTICKY] not kept\n",
+]
+
+
+@pytest.mark.parametrize("said", UNLASTING)
+async def test_p21_without_a_lasting_uidvalidity_identities_hold_until_the_next_select(reading: Reading, said: str) -> None:
+    one = f"C: P2 UID FETCH 1:1 {ITEMS}\n" + row(1, 1) + "S: P2 OK done\n"
+    opened = "S: * 1 EXISTS\nS: * OK [UIDNEXT 2] next\n" + said
+    script = HELLO + "C: P1 SELECT INBOX\n" + opened + "S: P1 OK done\n" + one
+    script += "C: P3 NOOP\nS: P3 OK\n"
+    script += "C: P4 SELECT Other\n" + opened.replace("1 EXISTS", "0 EXISTS").replace("UIDNEXT 2", "UIDNEXT 1") + "S: P4 OK\n"
+    script += "C: P5 SELECT INBOX\n" + opened + "S: P5 OK done\n" + one.replace("P2", "P6")
+    async with reading(script.replace("SELECT Other", 'SELECT "Other"')) as reader:
+        first = await reader.changes("INBOX", None, 100)
+        again = await reader.changes("INBOX", first.new_state, 100)
+        await reader.changes("Other", None, 100)
+        other = await reader.changes("INBOX", again.new_state, 100)
+        anew = await reader.changes("INBOX", None, 100)
+    assert first.created == anew.created == (mail(1, validity=0),)
+    assert (again.created, again.reset) == ((), "")
+    assert (other.created, other.lasting) == ((), False)
+    assert "keeps no UIDs from one SELECT to the next" in other.reset
+
+
+@pytest.mark.parametrize("said", UNLASTING)
+async def test_p21_a_server_that_stops_to_keep_uids(reading: Reading, said: str) -> None:
+    async with reading(HELLO + "C: P1 SELECT INBOX\nS: * 1 EXISTS\n" + said + "S: P1 OK done\n") as reader:
+        changes = await reader.changes("INBOX", KNOWN, 100)
+    assert (changes.created, changes.lasting) == ((), False)
+    assert changes.reset
 
 
 async def test_a_folder_that_is_not_there(reading: Reading) -> None:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import base64
 import contextlib
 import random
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from postroom.drivers.provider import Providers
-from postroom.errors import PostroomError, RemoteProtocolError
+from postroom.errors import LocalProtocolError, PostroomError, RemoteProtocolError
 from postroom.mime.examine import examine
 from postroom.mime.fingerprint import fingerprint
 from postroom.mime.recipients import header_of, recipients
 from postroom.net.answers import outside_token, token_of
+from postroom.net.deflate import Inflating
 from postroom.net.http import HttpAnswer
 from postroom.net.refusals import Where, explain, heard_from_words
 from postroom.secret import Secret
 from postroom.settings import parse_configuration
 from postroom.wire import autoconfig, jwt, oauth, sasl
-from postroom.wire.imap import utf7
+from postroom.wire.imap import commands, utf7
 from postroom.wire.imap.fragments import Fragments
 from postroom.wire.imap.grammar import parse
+from postroom.wire.imap.numbers import Numbers
 
 _PROVIDERS = Providers()
 
@@ -58,6 +61,64 @@ def _responses(octets: bytes, cuts: list[int]) -> list[object]:
     except RemoteProtocolError as error:
         found.append(type(error))
     return found
+
+
+def deflated(octets: bytes) -> None:
+    """A deflated stream, sound or not, is the same whatever the cuts; what a server may send inside is a stream like any other."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
+    sound = packer.compress(octets) + packer.flush(zlib.Z_SYNC_FLUSH)
+    assert _inflated(sound, len(sound)) == (octets, False)
+    assert _inflated(sound, 7) == (octets, False)
+    whole, broken = _inflated(octets, len(octets) + 1)
+    pieces, broken_too = _inflated(octets, 5)
+    assert broken == broken_too
+    assert pieces.startswith(whole)  # of a piece with a fault in it zlib gives nothing
+
+
+def _inflated(octets: bytes, cut: int) -> tuple[bytes, bool]:
+    codec = _Sink()
+    inflating = Inflating(codec)
+    for start in range(0, len(octets), cut):
+        inflating.feed(octets[start : start + cut])
+        while inflating.full and inflating.broken is None:
+            codec.take()
+            inflating.inflate()
+    codec.take()
+    return codec.taken, inflating.broken is not None
+
+
+class _Sink:
+    """A codec with room for 512 octets."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+        self._room = bytearray(512)
+        self._held = 0
+
+    @property
+    def full(self) -> bool:
+        return self._held == len(self._room)
+
+    def get_buffer(self) -> memoryview:
+        return memoryview(self._room)[self._held :]
+
+    def received(self, count: int) -> None:
+        self._held += count
+
+    def take(self) -> None:
+        self.taken += bytes(self._room[: self._held])
+        self._held = 0
+
+
+def commands_(octets: bytes) -> None:
+    """What we write for a server's octets comes back from pieces as it was, or is refused as ours."""
+    for unasked in (-1, 4096, commands.UNLIMITED):
+        with contextlib.suppress(LocalProtocolError):
+            line = b"P1 SELECT " + commands.mailbox(octets)
+            assert octets.isascii() or b"".join(commands.pieces(line, unasked)).endswith(octets)
+    with contextlib.suppress(ValueError):
+        numbers = Numbers.read(octets)
+        assert all(low <= high for low, high in numbers.ranges())
 
 
 def ini(octets: bytes) -> None:
@@ -104,4 +165,12 @@ def consents(octets: bytes) -> None:
             assert words.isprintable()
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"imap": imap, "ini": ini, "head": head, "answers": answers, "consents": consents}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "imap": imap,
+    "deflated": deflated,
+    "commands": commands_,
+    "ini": ini,
+    "head": head,
+    "answers": answers,
+    "consents": consents,
+}

@@ -326,9 +326,10 @@ class TestReference:
         assert "[pop-client]" in shown
         assert "[secret-<secretName>]" in shown
         assert "Changes take effect: At the next POP cycle" in shown
-        [client, secret] = json.loads(here.command("options", "password", "--json").out)
+        client, secret, proxy = json.loads(here.command("options", "password", "--json").out)
         assert (client["section"], client["modified"]) == ("pop-client", "8.5.205.03")
         assert (secret["section"], secret["introduced"]) == ("secret-<secretName>", "8.5.201.05")
+        assert proxy["section"] == "proxy"
 
     def test_all_options(self, here: Here) -> None:
         shown = here.command("options").out
@@ -343,10 +344,17 @@ class TestReference:
         here.file.unlink()
         here.command("options", "port")
 
-    def test_the_shell_completes_the_names_of_clients(self, here: Here) -> None:
+    def test_the_shell_completes_names(self, here: Here) -> None:
         here.put(A, basic(1, "a@example.test"))
         here.put("pop-client-orders", basic(1, "orders@example.test"))
-        for words, names in (("check o", ["orders"]), ("authorize pop", [A, "pop-client-orders"]), ("forecast x", [])):
+        for words, names in (
+            ("check o", ["orders"]),
+            ("authorize pop", [A, "pop-client-orders"]),
+            ("forecast x", []),
+            ("options usep", ["useProxy"]),
+            ("options mail.pop3.disable", ["mail.pop3.disabletop", "mail.pop3.disablecapa"]),
+            ("options mail.imap.soc", ["mail.imap.socks.host", "mail.imap.socks.port"]),
+        ):
             line = f"postroom --config {here.file} {words}"
             here.environment.update(COMP_WORDS=line, COMP_CWORD=str(len(line.split()) - 1), _POSTROOM_COMPLETE="bash_complete")
             done = here.command()

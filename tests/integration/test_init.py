@@ -50,6 +50,7 @@ class TestGoogle:
             person.answer("The application's client ID: ", TEST.id)
             person.answer("The application's client_secret (it goes into secret-google.txt, readable by you alone): ", TEST.secret)
             person.answer("internal, in production or in testing? (i, p, t)", "t")
+            person.answer("Your choice (1, 2 or a day; Enter for 1): ", "")
             person.answer(f"Write this to {here.file}? [Y/n] ", "")
             browser.consent(person.address(), account=ADDRESS)
             person.answer("Capture the newest message now, to see that it works? [Y/n] ", "")
@@ -86,6 +87,7 @@ class TestGoogle:
         with AtTerminal(here, "init", ADDRESS, "--client-id", TEST.id, "--grant", "refresh_token") as person:
             person.answer("client_secret (it goes", TEST.secret)
             person.answer("(i, p, t)", "")
+            person.answer("Enter for 1): ", "")
             person.answer("[Y/n] ", "n")
             done = person.done()
         assert (done.status, here.file.read_text()) == (1, before)
@@ -150,13 +152,43 @@ async def test_a_domain_of_its_own_with_a_password(here: Here, dovecot: Dovecot,
     for number in range(2):
         dovecot.deliver(mailbox_user, letter(number))
     zone = {("_imaps._tcp.example.test", "SRV"): (f"0 1 {dovecot.imaps_port} localhost.",)}
-    person = Told(PASSWORD, "y", "y")
+    person = Told(PASSWORD, "", "y", "y")
     async with serving(zone) as names:
         resolver = Resolver(["127.0.0.1"], port=names.port)
         assert await init(here.file, Given(mailbox_user), Wish(), person, resolver) == 0
     assert [message["client"] for message in here.messages()] == [f"pop-client-{mailbox_user.partition('@')[0]}"]
     assert PASSWORD not in here.file.read_text()
     assert any("1 message is here" in words for words in person.heard)
+    assert "first-read = all\n" in here.file.read_text()
+    told, *_ = [words for words in person.heard if "first-read" in words and "INBOX was never read" in words]
+    assert "takes 2 messages, about" in told
+    assert person.heard.index(told) < person.heard.index("Capture the newest message now, to see that it works? [Y/n] ")
+
+
+@pytest.mark.parametrize(("said", "written"), [("2", "new"), ("NEW", "new"), ("2020-02-29", "2020-02-29")])
+async def test_p26_a_person_chooses_what_a_first_read_takes(
+    here: Here, dovecot: Dovecot, mailbox_user: str, said: str, written: str
+) -> None:
+    here.put("defaults-pop-client", {"server": None, "port": None, "pop-connection-security": None, "tls-ca-file": dovecot.ca_file})
+    dovecot.deliver(mailbox_user, letter(1))
+    zone = {("_imaps._tcp.example.test", "SRV"): (f"0 1 {dovecot.imaps_port} localhost.",)}
+    person = Told(PASSWORD, said, "y", "n")
+    async with serving(zone) as names:
+        resolver = Resolver(["127.0.0.1"], port=names.port)
+        assert await init(here.file, Given(mailbox_user), Wish(), person, resolver) == 0
+    assert f"first-read = {written}\n" in here.file.read_text()
+    assert person.answers == ([] if written != "new" else ["n"])  # of new mail there is none to capture
+    takes = "takes 0 messages" if written == "new" else "takes 1 messages, about"
+    assert any(takes in words for words in person.heard)
+
+
+def test_p26_what_a_first_read_takes_is_given_by_an_option(here: Here) -> None:
+    (here.directory / "s.txt").write_text("pw")
+    options = ("--yes", "--grant", "password", "--secret-file", "s.txt")
+    here.command("init", ADDRESS, *options, "--first-read", "new", status=1)  # no right password
+    assert "first-read = new\n" in here.file.read_text()
+    done = here.command("init", "other@gmail.com", *options, "--first-read", "soon", status=2)
+    assert "Valid is all, new, YYYY-MM-DD." in done.err
 
 
 def test_an_address_that_is_none(here: Here) -> None:

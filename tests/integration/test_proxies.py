@@ -175,3 +175,15 @@ def test_a_server_that_it_does_not_reach_and_a_proxy_that_is_not_there(
     finding = here.check()[CLIENT]
     assert f"{proxy.kind} proxy 127.0.0.1:{proxy.port}: Connection refused" in finding["words"]
     assert "host, port and type in the proxy section" in finding["remedy"]
+
+
+@both
+def test_a_proxy_of_one_mailbox_alone(here: Here, far: Dovecot, proxy: Proxy, mailbox_user: str) -> None:
+    prefix = "mail.imap.socks" if proxy.kind == "SOCKS" else "mail.imap.proxy"
+    here.put(CLIENT, client(far, mailbox_user))
+    here.put(CLIENT, {f"{prefix}.host": "127.0.0.1", f"{prefix}.port": proxy.port})
+    here.put("pop-client-b", client(far, f"b{mailbox_user}", server="localhost"))
+    findings = here.check()
+    assert findings[CLIENT]["ok"]
+    assert findings["pop-client-b"]["ok"]
+    assert {way.partition(":")[0] for way in proxy.ways} == {MAIL}

@@ -6,10 +6,12 @@ import poplib
 
 import pytest
 
+from servers.certificates import Certificates
 from servers.dovecot import Dovecot
 from servers.dovecot_config import PASSWORD
 from servers.fetcher import Fetcher, Mailbox
 from servers.getmail import Getmail
+from servers.gmail_pop3 import GmailPop3
 from servers.mpop import Mpop
 
 LETTERS = [b"Subject: %d\r\nFrom: a@example.test\r\n\r\n.a dot\r\nGr\xc3\xbc\xc3\x9fe\r\n" % number for number in range(5)]
@@ -56,6 +58,23 @@ def test_each_message_is_read_once_and_deleted_when_told(
         assert len(fetcher.kept()) == 6
         assert left(dovecot, mailbox_user) == 0
     assert not fetcher.directory.exists()
+
+
+@pytest.mark.parametrize("kind", [Getmail, Mpop])
+def test_at_gmail_what_one_has_read_the_other_never_sees(
+    real_servers: None, certificates: Certificates, mailbox_user: str, kind: type[Fetcher]
+) -> None:
+    with GmailPop3(certificates=certificates) as gmail:
+        gmail.add_user(mailbox_user)
+        for letter in LETTERS:
+            gmail.deliver(mailbox_user, letter)
+        mailbox = Mailbox("pop3", gmail.host, gmail.tls_port, mailbox_user, ca_file=certificates.ca_file)
+        for reader, read in ((kind, LETTERS), (Getmail, [])):
+            with reader(mailbox) as fetcher:
+                done = fetcher.run()
+                assert done.status == 0, done.words
+                assert sorted(fetcher.kept()) == read
+        assert all(mail.popped for mail in gmail.mails(mailbox_user))
 
 
 @pytest.mark.parametrize("kind", [Getmail, Mpop])

@@ -33,9 +33,9 @@ class Popped(enum.StrEnum):
     DELETE = "delete"
 
 
-@dataclass
+@dataclass(eq=False)
 class Mail:
-    """One message."""
+    """One message, equal to itself alone."""
 
     uidl: str
     octets: bytes
@@ -60,11 +60,11 @@ class Box:
             return [mail for mail in there if mail.when >= now - RECENT]
         return [mail for mail in there if not mail.popped][:SHOWN]
 
-    def ended(self, retrieved: list[Mail], deleted: list[Mail], *, recent: bool) -> None:
+    def ended(self, retrieved: set[Mail], deleted: set[Mail], *, recent: bool) -> None:
         """A session ended by QUIT."""
-        for mail in [] if recent else retrieved:
+        for mail in set() if recent else retrieved:
             mail.popped = True
-        for mail in deleted if recent else [*retrieved, *deleted]:
+        for mail in deleted if recent else retrieved | deleted:
             if self.setting is Popped.ARCHIVE:
                 mail.place = Place.ARCHIVE
             elif self.setting is Popped.DELETE:

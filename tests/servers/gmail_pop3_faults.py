@@ -28,4 +28,4 @@ class Faults:
     retr_refused: tuple[str, ...] = ()  # UIDLs of the messages that it cannot hand over
     login: str = ""  # a response code for every login: SYS/TEMP, IN-USE, LOGIN-DELAY, AUTH
     quit_refused: bool = False  # QUIT answers -ERR, and nothing is popped
-    cut_after: int = -1  # octets to the client, after which each connection is reset
+    cut_after: int = -1  # octets to the client, after which each connection ends

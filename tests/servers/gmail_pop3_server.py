@@ -41,8 +41,8 @@ class Session:
         self._box: Box | None = None
         self._recent = False
         self._mails: list[Mail] = []
-        self._retrieved: list[Mail] = []
-        self._deleted: list[Mail] = []
+        self._retrieved: set[Mail] = set()
+        self._deleted: set[Mail] = set()
 
     def _note(self, line: str) -> None:
         self._all.log.append({"session": self._number, "user": self._user, "line": line})
@@ -241,7 +241,7 @@ class Session:
         if mail.uidl in self._all.faults.retr_refused:
             raise Refusal("[SYS/TEMP] message cannot be opened")
         await self._lines("+OK message follows", mail.octets)
-        self._retrieved.append(mail)
+        self._retrieved.add(mail)
 
     async def _top(self, rest: str) -> None:
         number, _, count = rest.partition(" ")
@@ -253,7 +253,7 @@ class Session:
         await self._lines("+OK", b"\r\n".join([header, b"", *lines, b""]))
 
     async def _dele(self, rest: str) -> None:
-        self._deleted.append(self._mail(rest))
+        self._deleted.add(self._mail(rest))
         await self._say("+OK marked for deletion")
 
     async def _noop(self, rest: str) -> None:

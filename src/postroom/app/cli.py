@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from postroom.app import cli_init, cli_oauth, cli_shadow  # noqa: F401 - they add their commands to the group
-from postroom.app.root import chosen, cli, client_names, live_of, show_faults
+from postroom.app.root import chosen, cli, client_names, live_of, option_names, show_faults
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_end
 
 __all__ = ["cli"]
@@ -65,7 +65,7 @@ def check(context: click.Context, as_json: bool, clients: tuple[str, ...]) -> No
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="All of them as one JSON list.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=option_names)
 def options(as_json: bool, name: str | None) -> None:
     """Print the reference of every option, or of those named NAME."""
     from postroom.app.operations import options as reference

@@ -27,6 +27,7 @@ from postroom.app.terminal import run_to_end
 @click.option("--expires", help="The day on which the client_secret ends: YYYY-MM-DD.")
 @click.option("--publishing-status", type=click.Choice(["testing", "production", "internal"]), help="Of a Google application.")
 @click.option("--oauth-user", help="The account that consents, where the mailbox is another's.")
+@click.option("--first-read", help="What of the messages that are there is read: all, new, or a day, YYYY-MM-DD. Asked by default.")
 @click.option("--manual", "manner", flag_value="manual", help="Consent without a browser on this machine.")
 @click.option("--device", "manner", flag_value="device", help="Consent by a code on another device (not at Google).")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")

@@ -65,6 +65,13 @@ def client_names(context: click.Context, _parameter: click.Parameter, incomplete
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
+def option_names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of options, for the shell's completion; a property of any type by the type that is begun."""
+    from postroom.settings.reference import named_like
+
+    return list(named_like(incomplete))
+
+
 def show_faults(live: Live) -> bool:
     """Print what is wrong in the file; True when a section is down for it."""
     from postroom.settings import Severity

@@ -45,7 +45,7 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(main)
 
 
-def silent(client: str, folder: str, captured: int, octets: int) -> None:
+def silent(client: str, folder: str, captured: int, octets: int, left: int | None) -> None:
     """Progress that nobody looks at."""
 
 
@@ -57,13 +57,14 @@ class Service:
     log: Log
     supervisor: Supervisor
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    told: set[tuple[str, str]] = field(default_factory=set)  # properties without effect, by section
 
     def reload(self) -> None:
         """Read the file again; clients whose settings changed begin their next cycle with the new ones."""
         live = self.core.live
         known = live.configuration.faults
         changes = live.reload()
-        report_faults(live, self.log, known)
+        report_faults(live, self.log, known, self.told)
         if changes.added or changes.removed or changes.changed:
             self.log.event(
                 events.CONFIG_CHANGED,
@@ -74,11 +75,19 @@ class Service:
         self.supervisor.changed([*changes.added, *changes.removed, *changes.changed])
 
 
-def report_faults(live: Live, log: Log, known: Collection[Fault] = ()) -> None:
-    """Every fault and warning of the configuration that is not known yet."""
+def report_faults(live: Live, log: Log, known: Collection[Fault] = (), told: set[tuple[str, str]] | None = None) -> None:
+    """Every fault and warning of the configuration that is not known yet.
+
+    A property of JavaMail that has no effect is named once for its section (``told``), wherever its line moves.
+    """
+    told = set() if told is None else told
     for fault in live.configuration.faults:
         if fault in known:
             continue
+        if fault.severity is Severity.WARNING and fault.option.lower().startswith("mail."):
+            if (fault.section, fault.option) in told:
+                continue
+            told.add((fault.section, fault.option))
         if fault.severity is Severity.FAULT:
             log.event(events.CONFIG_FAULT, fault=str(fault))
         else:
@@ -106,7 +115,7 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
     from postroom.app.metrics import serving
 
     async with assembled(live, log, clock or SystemClock()) as service, serving(service.core, log) as address:
-        report_faults(live, log)
+        report_faults(live, log, told=service.told)
         clients = list(live.configuration.clients)
         log.event(events.STARTED, version=__version__, config=str(live.configuration.file), clients=len(clients), web=address)
         loop = asyncio.get_running_loop()

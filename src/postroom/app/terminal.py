@@ -43,3 +43,11 @@ def run_to_end(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 def print_json(value: object) -> None:
     """One object on a line."""
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def shown_span(seconds: float) -> str:
+    """A length of time for people."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

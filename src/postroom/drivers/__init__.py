@@ -5,22 +5,27 @@ Protocol, provider and credentials are three independent axes; they meet in ``op
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from postroom.clock import Clock
+from postroom.drivers.idles import Idles
 from postroom.drivers.provider import Authority, Place, Providers
 from postroom.errors import ConfigError, PostroomError
-from postroom.model import Absent, Changes, Fetched, Listed, Unfetched, Unsettled
+from postroom.model import Absent, Changes, Fetched, Listed, Preview, Unfetched, Unsettled
 from postroom.net.credentials import Credentials, PasswordCredentials, TokenCredentials, TokenSource
 from postroom.net.grants import Application, ClientCredentials, External, OwnerPassword, RefreshToken, ServiceAccount, Way
 from postroom.net.http import Http
 from postroom.net.stream import Dialer, Trace
 from postroom.net.tokens import Consented, TokenRequest, Tokens
-from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, ProxySettings, SecretSection
+from postroom.settings import AuthoritySection, FirstRead, GrantType, MailboxType, PopClient, ProxySettings, SecretSection
 from postroom.wire.jwt import Wanted
+
+First = FirstRead | datetime.date
+"""What of a mailbox that was never read is read: all, what comes from now on, or what the server got on a day (UTC) or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +40,27 @@ class Settlement:
 class Reader(Protocol):
     """Reads one mailbox, cycle after cycle, until its connection or its connection's settings change. One task uses it."""
 
-    async def changes(self, folder: str, since: str | None, limit: int) -> Changes:
-        """List what arrived in a folder since a state; None lists all, the newest first. May repeat; never leaves one out."""
+    async def changes(self, folder: str, since: str | None, limit: int, first: First = FirstRead.ALL) -> Changes:
+        """List what arrived in a folder since a state; None lists all, the newest first. May repeat; never leaves one out.
+
+        With None, ``first`` says what of the messages that are there is to be read; the state keeps it until the folder is
+        whole. The others are listed as ``spared``. ``limit`` is for both together.
+        """
+
+    async def headers(self, folder: str, listed: Sequence[Listed]) -> Mapping[str, bytes]:
+        """Each message's header by identifier, or as much of it as holds the Message-ID. What cannot be had is left out."""
+
+    async def preview(self, folder: str, first: First) -> Preview:
+        """What a first read would take."""
 
     def fetch(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         """Yield each message's octets exactly as stored, or why not. Each is answered once, in any order.
 
         A ``Fetched`` with a ``rest`` must be read to its end before the next is taken.
         """
+
+    def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        """Like ``fetch``, the header alone (RFC 5322 section 2.2) with the empty line behind it."""
 
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
         """Mark, move (to ``target``) or delete. Compares size and date first. Repeating is harmless."""
@@ -64,7 +82,7 @@ class Reader(Protocol):
 class Step:
     """One step of the way to a mailbox: what was found, or the error that ends the way."""
 
-    name: str  # dns, tcp, tls, capabilities, token, login, select
+    name: str  # dns, tcp, tls, capabilities, token, login, select, first-read
     words: str
     error: PostroomError | None = None
 
@@ -91,6 +109,7 @@ class Kit:
     tokens: Tokens
     providers: Providers
     trace: Callable[[str], Trace]  # for a section with enable-debug
+    idles: Idles = field(default_factory=Idles)
 
 
 class Open(Protocol):
@@ -123,11 +142,30 @@ def open_reader(mailbox: Mailbox, kit: Kit, *, read_only: bool = False) -> Abstr
     return openers[client.type](place, credentials, kit, trace, read_only=read_only or mailbox.shadow)
 
 
+def first_read_words(folder: str, first: First, preview: Preview) -> str:
+    """What a first read would take, for the step that tells it."""
+    chosen = first.value if isinstance(first, FirstRead) else first.isoformat()
+    roughly = f", about {shown_octets(preview.octets)}" if preview.messages else ""
+    return f"{folder} was never read: first-read = {chosen} takes {preview.messages:,} messages{roughly}"
+
+
+def shown_octets(count: float) -> str:
+    """A number of octets for people."""
+    for unit in ("octets", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "octets" else f"{count:.1f} {unit}"
+
+
 class Probe(Protocol):
     """Takes the way to a mailbox one step at a time."""
 
-    def steps(self, folders: tuple[str, ...]) -> AsyncIterator[Step]:
-        """What each step found; the last one may hold the error that ended the way."""
+    def steps(self, folders: tuple[str, ...], first: Mapping[str, First]) -> AsyncIterator[Step]:
+        """What each step found; the last one may hold the error that ended the way.
+
+        The last of all tells what a first read of the folders in ``first`` would take.
+        """
 
 
 def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Probe:

@@ -7,25 +7,29 @@ one message.
 
 from __future__ import annotations
 
+import datetime
+import heapq
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
-from postroom.drivers import Kit, Settlement
+from postroom.drivers import First, Kit, Settlement, imap_first
 from postroom.drivers.imap_census import census
 from postroom.drivers.imap_fetch import Fetching
+from postroom.drivers.imap_heads import heads
+from postroom.drivers.imap_idle import idle
 from postroom.drivers.imap_session import ImapSession, Selected, identifier
 from postroom.drivers.imap_settle import settle
 from postroom.drivers.provider import Place
-from postroom.model import Absent, Changes, Fetched, Listed, Unfetched, Unsettled
+from postroom.model import Absent, Changes, Fetched, Listed, Preview, Unfetched, Unsettled
 from postroom.net.credentials import Credentials
 from postroom.net.stream import Trace
+from postroom.settings import FirstRead
 from postroom.wire.imap import commands, types
 
-IDLE_LONGEST = 9 * 60.0  # seconds; below the half hour of RFC 2177 and the time-outs of most address translators
 _WIDTH_LIMIT = 1_000_000  # UIDs asked for at once in a sparse folder
 
 
@@ -37,7 +41,7 @@ async def open_imap(
     session = await ImapSession.open(place, credentials, kit.dialer, kit.clock, trace)
     session.read_only = read_only
     try:
-        yield ImapReader(session, kit)
+        yield ImapReader(session, kit, f"{credentials.user} at {place.host}:{place.port}")
     except BaseException:
         session.stream.abort()
         raise
@@ -55,6 +59,7 @@ class State:
     modseq: int = 0
     mark: int = 0  # UID of the highest message that was listed …
     evidence: str = ""  # … and its size and date: it must still be the same one
+    first: str = FirstRead.ALL.value  # of what is below ``oldest``: all is read, none, or what came on a day or later
 
     @classmethod
     def read(cls, text: str) -> State:
@@ -74,34 +79,37 @@ class State:
 class ImapReader:
     """A ``Reader`` over one conversation."""
 
-    def __init__(self, session: ImapSession, kit: Kit) -> None:
+    def __init__(self, session: ImapSession, kit: Kit, mailbox: str = "") -> None:
         self._session = session
         self._kit = kit
+        self._mailbox = mailbox  # whose IDLE it is
         self._first: str | None = None  # the folder to idle on …
         self._known: State | None = None  # … and how far it was listed last
         self._listed: dict[str, Listed] = {}  # listed in this conversation since the folder was opened
+        self._widths: dict[str, int] = {}  # UIDs asked for at once below the oldest mark, by folder
         self._opened: set[str] = set()  # folders that this conversation opened: STATUS alone does not show a restored server
 
     # --- listing
 
-    async def changes(self, folder: str, since: str | None, limit: int) -> Changes:
+    async def changes(self, folder: str, since: str | None, limit: int, first: First = FirstRead.ALL) -> Changes:
         self._first = self._first or folder
-        changes = await self._changes(folder, since, limit)
+        changes = await self._changes(folder, since, limit, first)
         if folder == self._first and changes.new_state:
             self._known = State.read(changes.new_state)
         return changes
 
-    async def _changes(self, folder: str, since: str | None, limit: int) -> Changes:
+    async def _changes(self, folder: str, since: str | None, limit: int, first: First) -> Changes:
         state = None if since is None else State.read(since)
         selected = await self._look(folder, state)
         if selected is None:  # STATUS says that nothing changed
             return Changes((), since or "")
         began = ""
         if state is None:
-            state = self._beginning(selected, await self._next(selected))
+            state = self._beginning(selected, await self._next(selected), first)
             began = state.text()
+            selected.begun = True
         elif reason := _reset_reason(state, selected):
-            return Changes((), "", reset=reason)
+            return Changes((), "", reset=reason, lasting=selected.lasting)
         if not selected.touched and state.whole:
             return Changes((), state.text())
         return replace(await self._list(selected, state, limit), began=began)
@@ -120,7 +128,12 @@ class ImapReader:
         self._listed.clear()
         self._opened.add(folder)
         selected = await session.select(folder)
-        if state is not None and not state.evidence and _same(state, selected.validity, selected.next, selected.modseq):
+        if (
+            state is not None
+            and not state.evidence
+            and selected.lasting
+            and _same(state, selected.validity, selected.next, selected.modseq)
+        ):
             selected.touched = False  # else the marked message is looked at: a restored server may have counted as far again
         return selected
 
@@ -141,32 +154,42 @@ class ImapReader:
         responses = await self._session.command(commands.uid_fetch(b"*", b"UID"))
         return 1 + max((r.uid for r in responses if isinstance(r, types.Fetch) and r.uid), default=0)
 
-    def _beginning(self, selected: Selected, next_: int) -> State:
+    def _beginning(self, selected: Selected, next_: int, first: First) -> State:
         oldest = next_ if selected.exists else 1
-        return State(selected.validity, next_, next_ - 1, oldest, selected.modseq or 0)
+        chosen = first.value if isinstance(first, FirstRead) else first.isoformat()
+        return State(selected.validity, next_, next_ - 1, oldest, selected.modseq or 0, first=chosen)
 
     async def _list(self, selected: Selected, state: State, limit: int) -> Changes:
-        created: list[Listed] = []
+        fresh: list[_Row] = []
+        older: list[_Row] = []
         try:
             if selected.touched:
-                created, state = await self._list_new(selected, state, limit)
+                fresh, state = await self._list_new(selected, state, limit)
         except _Replaced as replaced:
             return Changes((), "", reset=str(replaced))
-        if not selected.touched and not state.whole and len(created) < limit:
-            older, state = await self._list_old(selected, state, limit - len(created))
-            created += older
-        for listed in created:
-            self._listed[listed.identifier] = listed
+        if not selected.touched and not state.whole and len(fresh) < limit:
+            older, state = await self._list_old(selected, state, limit - len(fresh))
+        spared = [row.listed for row in older if _is_spared(state.first, row.listed)]
+        created = [row.listed for row in (*fresh, *older)]
+        if spared:
+            left_alone = set(spared)
+            created = [listed for listed in created if listed not in left_alone]
+        self._listed = {listed.identifier: listed for listed in created}  # of this listing alone: a folder may be large
         more = selected.touched or not state.whole
-        return Changes(tuple(created), state.text(), more=more, total=selected.exists)
+        left = None
+        if not more:
+            left = 0
+        elif older:  # as many are below the lowest as its sequence number says (RFC 9051 section 2.3.1.2)
+            left = older[-1].number - 1
+        return Changes(tuple(created), state.text(), more=more, total=selected.exists, left=left, spared=tuple(spared))
 
-    async def _list_new(self, selected: Selected, state: State, limit: int) -> tuple[list[Listed], State]:
+    async def _list_new(self, selected: Selected, state: State, limit: int) -> tuple[list[_Row], State]:
         """What is above ``newest``, upwards; the folder stays ``touched`` when the limit cut it off.
 
         UIDNEXT is known at the moment of SELECT only; later, ``*`` stands for whatever is the last message then. The marked
         message is asked for too, and must still be the same: ``_Replaced`` when it is not.
         """
-        found: list[Listed] = []
+        found: list[_Row] = []
         ceiling, selected.next = selected.next, None
         selected.touched = False
         while True:
@@ -178,7 +201,7 @@ class ImapReader:
             _check_mark(state, rows)
             fresh = [row for row in rows if row.uid > state.newest]
             taken = fresh[: limit - len(found)]
-            found += [row.listed for row in taken]
+            found += taken
             cut = len(taken) < len(fresh)
             newest = max(high or 0, state.newest)
             if cut or high is None:  # only as far as was taken
@@ -195,31 +218,49 @@ class ImapReader:
         modseq = selected.modseq or state.modseq
         return found, replace(state, next=max(state.next, ceiling or 0), modseq=modseq)
 
-    async def _list_old(self, selected: Selected, state: State, limit: int) -> tuple[list[Listed], State]:
-        """What is below the oldest mark, the newest first; wider stretches where there is little."""
-        found: list[Listed] = []
-        width = limit * max(1, state.next // max(selected.exists, 1))
+    async def _list_old(self, selected: Selected, state: State, limit: int) -> tuple[list[_Row], State]:
+        """What is below the oldest mark, the newest first; wider stretches where there is little, narrower where there is much."""
+        found: list[_Row] = []
+        width = self._widths.get(selected.folder) or min(limit * max(1, state.next // max(selected.exists, 1)), _WIDTH_LIMIT)
         while state.oldest > 1 and len(found) < limit:
-            low = 1 if selected.exists <= limit else max(1, state.oldest - min(width, _WIDTH_LIMIT))
-            rows = await self._rows(selected, b"%d:%d" % (low, state.oldest - 1))
-            rows = [row for row in rows if low <= row.uid < state.oldest]
-            taken = rows[-(limit - len(found)) :]
+            low = 1 if selected.exists <= limit else max(1, state.oldest - width)
+            taken, count = await self._highest(selected, low, state.oldest - 1, limit - len(found))
             if taken and taken[-1].uid > state.mark:
                 state = replace(state, mark=taken[-1].uid, evidence=taken[-1].evidence)
-            oldest = low if len(taken) == len(rows) else taken[0].uid
-            found += [row.listed for row in reversed(taken)]
+            oldest = low if len(taken) == count else taken[0].uid
+            found += reversed(taken)
             state = replace(state, oldest=oldest)
-            width = width * 4 if len(rows) * 2 < limit else width
+            if count * 2 < limit:
+                width = min(width * 4, _WIDTH_LIMIT)
+            elif count > limit * 2:
+                width = max(limit, width * limit // count)
+        self._widths[selected.folder] = width
         return found, state
 
     async def _rows(self, selected: Selected, uids: bytes) -> list[_Row]:
-        responses = await self._session.command(commands.uid_fetch(uids, self._items))
-        rows, validity = {}, selected.validity
-        for response in responses:
+        rows = {row.uid: row async for row in self._listing(selected, uids)}
+        return [rows[uid] for uid in sorted(rows)]
+
+    async def _highest(self, selected: Selected, low: int, high: int, most: int) -> tuple[list[_Row], int]:
+        """The highest so many of a stretch, rising, and how many are in it; no more than these are ever held."""
+        kept: list[_Row] = []
+        count = 0
+        async for row in self._listing(selected, b"%d:%d" % (low, high)):
+            if not low <= row.uid <= high:
+                continue
+            count += 1
+            if len(kept) < most:
+                heapq.heappush(kept, row)
+            elif row > kept[0]:
+                heapq.heapreplace(kept, row)
+        return list({row.uid: row for row in sorted(kept)}.values()), count
+
+    async def _listing(self, selected: Selected, uids: bytes) -> AsyncIterator[_Row]:
+        validity = selected.validity
+        async for response in self._session.until(await self._session.send(commands.uid_fetch(uids, self._items))):
             if isinstance(response, types.Fetch) and response.uid is not None and response.size is not None:
                 listed = Listed(identifier(validity, response.uid), response.size, response.internal_date, response.email_id)
-                rows[response.uid] = _Row(response.uid, listed)
-        return [rows[uid] for uid in sorted(rows)]
+                yield _Row(response.uid, listed, response.number)
 
     @property
     def _items(self) -> bytes:
@@ -230,10 +271,22 @@ class ImapReader:
 
     # --- the rest
 
+    async def headers(self, folder: str, listed: Sequence[Listed]) -> Mapping[str, bytes]:
+        await self._open(folder)
+        return await imap_first.headers(self._session, listed)
+
+    async def preview(self, folder: str, first: First) -> Preview:
+        return await imap_first.preview(self._session, folder, first)
+
     async def fetch(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         await self._open(folder)
         fetching = Fetching(self._session, deque(listed))
         async for item in fetching.run():
+            yield item
+
+    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        await self._open(folder)
+        async for item in heads(self._session, listed):
             yield item
 
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
@@ -258,7 +311,7 @@ class ImapReader:
             here = (self._known.validity, self._known.newest + 1)
             selected.touched = (selected.validity, selected.next or here[1]) != here
         if not selected.touched:
-            await self._idle(selected, min(seconds, IDLE_LONGEST))
+            await idle(self._session, selected, seconds, self._kit.clock, self._kit.idles, self._mailbox)
             if selected is not before and selected.next is None:
                 selected.touched = True  # a server that keeps UIDNEXT to itself did not tell: the next cycle looks
 
@@ -269,34 +322,11 @@ class ImapReader:
             selected = await self._session.select(folder)
         return selected
 
-    async def _idle(self, selected: Selected, seconds: float) -> None:
-        """IDLE (RFC 2177) until the server tells of something, or the time is over; DONE proves that it still hears us."""
-        session = self._session
-        session.fragments.shrink()
-        tag = await session.send(b"IDLE")
-        if not await self._idling(tag):  # announced and refused: the cycle's pause is the poll
-            await self._kit.clock.sleep(seconds)
-            return
-        end = self._kit.clock.monotonic() + seconds
-        while not selected.touched and (left := end - self._kit.clock.monotonic()) > 0:
-            if await session.unsolicited(left) is None:
-                break
-        await session.done()
-        await session.finish(tag)
-
-    async def _idling(self, tag: str) -> bool:
-        """True once the server idles with us, False when it refuses."""
-        while True:
-            response = await self._session.response()
-            if isinstance(response, types.Continuation):
-                return True
-            if isinstance(response, types.StatusResponse) and response.tag == tag:
-                return False
-
 
 class _Row(NamedTuple):
     uid: int
     listed: Listed
+    number: int  # sequence number
 
     @property
     def evidence(self) -> str:
@@ -313,13 +343,27 @@ def _check_mark(state: State, rows: Sequence[_Row]) -> None:
             raise _Replaced(f"UID {row.uid} is another message now: the server was restored from a backup")
 
 
+def _is_spared(first: str, listed: Listed) -> bool:
+    """True for a message that a first read leaves alone. What has no readable date is read."""
+    if first == FirstRead.ALL.value:
+        return False
+    day = None if first == FirstRead.NEW.value else imap_first.utc_day(listed.internal_date) or datetime.date.max
+    return day is None or day < datetime.date.fromisoformat(first)
+
+
 def _same(state: State, validity: int | None, next_: int | None, modseq: int | None) -> bool:
     """True when nothing can have changed, as long as the server was not restored."""
-    return (validity, next_, modseq) == (state.validity, state.next, state.modseq) and next_ == state.newest + 1
+    return (
+        state.validity != 0
+        and (validity, next_, modseq) == (state.validity, state.next, state.modseq)
+        and next_ == state.newest + 1
+    )
 
 
 def _reset_reason(state: State, selected: Selected) -> str:
     """Why the server's numbers are not those that the state speaks of; empty when they are."""
+    if selected.validity == 0:
+        return "" if selected.begun else "the server keeps no UIDs from one SELECT to the next: it names no lasting UIDVALIDITY"
     if selected.validity != state.validity:
         return f"UIDVALIDITY was {state.validity} and is {selected.validity}"
     if selected.next is not None and selected.next < state.next:

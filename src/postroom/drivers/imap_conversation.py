@@ -18,6 +18,7 @@ from postroom.wire.imap import commands, types
 from postroom.wire.imap.fragments import Fragment, Fragments, LiteralBegin, LiteralEnd, LiteralPiece
 from postroom.wire.imap.grammar import parse
 from postroom.wire.imap.quirks import Quirk, quirks_of
+from postroom.wire.masking import Masks
 
 _LATE = 5.0  # seconds before a token's end from which on a closed conversation is its end
 
@@ -34,6 +35,8 @@ class Selected:
     touched: bool = True  # something may have changed since it was last listed
     opened: bool = False  # SELECT was answered
     expunged: int = 0  # messages that left while it was open
+    lasting: bool = True  # UIDs outlast this SELECT
+    begun: bool = False  # listed from nothing since this SELECT
 
 
 @dataclass
@@ -60,6 +63,7 @@ class Conversation:
     server_id: Mapping[str, str] = field(default_factory=dict)  # what the server calls itself (RFC 2971)
     enabled: frozenset[str] = frozenset()  # extensions that the server switched on (RFC 5161)
     login: Login = field(default_factory=Login)
+    masks: Masks = field(default_factory=Masks)  # what the trace and errors must not hold, whoever says it
     _tag: int = 0
     _unanswered: int = 0  # commands in flight
     _refused: dict[str, types.StatusResponse] = field(default_factory=dict)  # by tag: before all was sent
@@ -98,11 +102,13 @@ class Conversation:
         *first, last = commands.pieces(tag.encode() + b" " + line, self._unasked)
         if first and self._unanswered > 1:
             raise LocalProtocolError("a synchronizing literal while other commands are in flight")
+        masked = None if shown is None else tag.encode() + b" " + shown
         for piece in first:
-            await self.write(piece)
+            await self.write(piece, shown=masked)
+            masked = masked and b"***"
             if not await self._may_go_on(tag):
                 return tag
-        await self.write(last, shown=None if shown is None else tag.encode() + b" " + shown)
+        await self.write(last, shown=masked)
         return tag
 
     @property
@@ -118,13 +124,15 @@ class Conversation:
             if isinstance(response, types.Continuation):
                 return True
             if isinstance(response, types.StatusResponse) and response.tag == tag:
+                if response.status is types.Status.OK:
+                    raise RemoteProtocolError(f"{tag} is answered before it was sent")
                 self._refused[tag] = response
                 return False
 
     async def write(self, line: bytes, *, shown: bytes | None = None) -> None:
         """Send a line that is no command of its own. Raises what ``fragment`` does."""
         if self.trace is not None:
-            self.trace("C", line if shown is None else shown)
+            self.trace("C", self.masks(line) if shown is None else shown)
         try:
             await self.stream.write(line + b"\r\n", self.place.protocol_timeout)
         except Lost as error:
@@ -146,8 +154,10 @@ class Conversation:
 
     async def until(self, tag: str) -> AsyncIterator[types.Response]:
         """Untagged responses until a command's end. Raises ``ImapStatus``."""
+        if (refused := self._refused.pop(tag, None)) is not None:
+            raise imap_status(refused)
         while True:
-            response = self._refused.pop(tag, None) or await self.response()
+            response = await self.response()
             if isinstance(response, types.StatusResponse) and response.tag:
                 if response.tag != tag:
                     raise RemoteProtocolError(f"an answer to {response.tag} where one to {tag} was due")
@@ -188,9 +198,11 @@ class Conversation:
 
     def note(self, parts: list[bytes]) -> types.Response:
         """Read a response and note what it says of the session."""
+        if not parts[0][2:3].isdigit():  # a status or a challenge, whose words may end in an error
+            parts = [self.masks(parts[0]), *parts[1:]]
         response = parse(parts)
         if self.trace is not None:
-            self.trace("S", b" {...} ".join(part for part in parts[::2]) if len(parts) > 1 else parts[0])
+            self.trace("S", self.masks(b" {...} ".join(part for part in parts[::2]) if len(parts) > 1 else parts[0]))
         if isinstance(response, types.Fetch):
             return response
         if isinstance(response, types.StatusResponse):
@@ -237,6 +249,8 @@ class Conversation:
         number = int(response.arguments) if response.arguments.isdigit() else None
         if response.code == "UIDVALIDITY" and number is not None:
             self.selected.validity = number
+        elif response.code == "UIDNOTSTICKY":
+            self.selected.lasting = False
         elif response.code == "UIDNEXT":
             self.selected.next = number
         elif response.code == "HIGHESTMODSEQ":

@@ -6,13 +6,18 @@ full) and each answer still finds its message; a set is done when its own tagged
 Small messages go many to a command. A large one has a command of its own. Where the server says its UID only behind the
 octets and several are in flight, it is known too late whose they were: it is asked for again with nothing else in flight.
 When the server refuses a set, its messages are asked for one by one, so that one poisonous message does not hide the others.
+
+An OK proves nothing of a message that was not handed over (RFC 9051 section 6.4.5 lets a server pass over a UID that is gone).
+One that was named without its octets is asked for once more. One that was not named at all is looked for by its UID alone,
+which every server answers from its list: gone is what is missing there too; what is there is asked for once more, and is a
+fault then, never absent.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from postroom.drivers.imap_session import ImapSession, uid_of
@@ -20,6 +25,7 @@ from postroom.errors import ImapStatus, RemoteProtocolError
 from postroom.model import Absent, Fetched, Listed, Unfetched
 from postroom.wire.imap import commands, types
 from postroom.wire.imap.fragments import STREAMED, LiteralBegin, LiteralEnd, LiteralPiece
+from postroom.wire.imap.quirks import Quirk
 
 _LARGE = 192 * 1024  # octets from which a message has a command of its own; below the fragments' inline limit
 _SET = 250  # small messages in a command
@@ -36,6 +42,8 @@ class _Set:
     bodiless: set[int] = field(default_factory=set)
     unnamed: set[int] = field(default_factory=set)  # their octets streamed by before the server said whose they were
     alone: bool = False
+    looking: bool = False  # only whether they are there is asked
+    again: bool = False  # they are there, and came without their octets before
 
 
 class Fetching:
@@ -74,7 +82,7 @@ class Fetching:
 
     async def _send(self, wanted: _Set) -> None:
         (uids,) = commands.sequence_sets(wanted.wanted)  # one: a set is small enough for a line
-        tag = await self._session.send(commands.uid_fetch(uids, b"UID BODY.PEEK[]"))
+        tag = await self._session.send(commands.uid_fetch(uids, b"UID" if wanted.looking else b"UID BODY.PEEK[]"))
         self._flight[tag] = wanted
         self._owners.update(dict.fromkeys(wanted.wanted, wanted))
 
@@ -113,7 +121,8 @@ class Fetching:
 
     def _only(self) -> int | None:
         """The UID that is meant where a server leaves it out: there must be no other in flight."""
-        return next(iter(self._owners)) if len(self._owners) == 1 else None
+        minded = Quirk.UID_LEFT_OUT in self._session.quirks
+        return next(iter(self._owners)) if minded and len(self._owners) == 1 else None
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         while True:
@@ -125,7 +134,7 @@ class Fetching:
             else:
                 raise RemoteProtocolError("a literal ended before its length")
 
-    def _finished(self, status: types.StatusResponse) -> list[Absent | Unfetched]:
+    def _finished(self, status: types.StatusResponse) -> Sequence[Absent | Unfetched]:
         """A command in flight ended: what it left unanswered."""
         current = self._flight.pop(status.tag, None)
         if current is None:
@@ -134,22 +143,41 @@ class Fetching:
             del self._owners[uid]
         for uid in current.unnamed & current.wanted.keys():
             self._single.append(_Set({uid: current.wanted.pop(uid)}, alone=True))
-        refused = status.status is not types.Status.OK
-        if refused and not current.alone and len(current.wanted) > 1:
-            self._waiting.extendleft(_Set({uid: listed}, alone=True) for uid, listed in current.wanted.items())
-            return []
+        if status.status is not types.Status.OK:
+            return self._refused(current, status)
+        there = {uid: current.wanted.pop(uid) for uid in current.bodiless & current.wanted.keys()}
         answers: list[Absent | Unfetched] = []
-        for uid, listed in current.wanted.items():
-            if refused:
-                words = f"{status.status.value} {status.text}"
-                fault = ImapStatus(words, status=status.status.value, code=status.code, text=status.text)
-                answers.append(Unfetched(listed.identifier, fault))
-            elif uid in current.bodiless:
-                fault_ = RemoteProtocolError("the server lists the message and hands over no octets")
-                answers.append(Unfetched(listed.identifier, fault_))
+        if current.again:  # each was there before
+            answers += map(_bodiless, [*there.values(), *current.wanted.values()])
+        elif current.looking:
+            self._ask_again(there)
+            answers += [Absent(listed.identifier) for listed in current.wanted.values()]
+        else:
+            if Quirk.BODY_LEFT_OUT in self._session.quirks:
+                self._ask_again(there)
             else:
-                answers.append(Absent(listed.identifier))
+                answers += map(_bodiless, there.values())
+            if Quirk.NOT_ANSWERED in self._session.quirks and current.wanted:
+                self._single.append(_Set(current.wanted, alone=True, looking=True))
+            else:
+                answers += [Absent(listed.identifier) for listed in current.wanted.values()]
         return answers
+
+    def _ask_again(self, there: dict[int, Listed]) -> None:
+        if there:
+            self._single.append(_Set(there, alone=len(there) == 1, again=True))
+
+    def _refused(self, current: _Set, status: types.StatusResponse) -> Sequence[Absent | Unfetched]:
+        if not current.alone and len(current.wanted) > 1:
+            self._waiting.extendleft(_Set({uid: it}, alone=True, again=current.again) for uid, it in current.wanted.items())
+            return []
+        words = f"{status.status.value} {status.text}"
+        fault = ImapStatus(words, status=status.status.value, code=status.code, text=status.text)
+        return [Unfetched(listed.identifier, fault) for listed in current.wanted.values()]
+
+
+def _bodiless(listed: Listed) -> Unfetched:
+    return Unfetched(listed.identifier, RemoteProtocolError("the server lists the message and hands over no octets"))
 
 
 def _sets(listed: deque[Listed]) -> list[_Set]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from postroom.clock import Clock
-from postroom.drivers import Step
+from postroom.drivers import First, Step, first_read_words, imap_first
 from postroom.drivers.imap_session import ImapSession
 from postroom.drivers.provider import Place
-from postroom.errors import PostroomError
+from postroom.errors import ImapStatus, PostroomError
 from postroom.net.credentials import Credentials
 from postroom.net.stream import Dialer, Trace
 from postroom.settings import Security
+from postroom.wire.imap.quirks import NEWEST, Quirk
+
+_NAME = 60  # characters of what a server calls itself
 
 
 class ImapProbe:
@@ -26,7 +29,7 @@ class ImapProbe:
         self._trace = trace
         self._session: ImapSession | None = None
 
-    async def steps(self, folders: tuple[str, ...]) -> AsyncIterator[Step]:
+    async def steps(self, folders: tuple[str, ...], first: Mapping[str, First]) -> AsyncIterator[Step]:
         """The steps in order, the first that fails being the last."""
         way: list[tuple[str, Callable[[], Awaitable[str]]]] = [
             ("dns", self._dns),
@@ -36,6 +39,7 @@ class ImapProbe:
             ("token", self._token),
             ("login", self._login),
             ("select", lambda: self._select(folders)),
+            ("first-read", lambda: self._preview(first)),
         ]
         try:
             for name, take in way:
@@ -90,15 +94,38 @@ class ImapProbe:
         return await self._credentials.prepare(self._talking.mechanisms)
 
     async def _login(self) -> str:
-        await self._talking.log_in(self._credentials)
-        return f"as {self._credentials.user}"
+        session = self._talking
+        await session.log_in(self._credentials)
+        calls_itself = " ".join(session.server_id.get(field, "") for field in ("name", "version")).strip()
+        told = [f"as {self._credentials.user}"]
+        told += [f"the server is {calls_itself[:_NAME]}"] if calls_itself else []
+        told += ["octets are compressed"] if session.stream.deflates else []
+        return "; ".join(told)
 
     async def _select(self, folders: tuple[str, ...]) -> str:
         found = []
         for folder in folders:
             selected = await self._talking.select(folder)
-            found.append(f"{folder} {selected.exists}")
+            found.append(f"{folder} {selected.exists}" + self._remark(folder, selected.exists))
         return ", ".join(found)
+
+    def _remark(self, folder: str, exists: int) -> str:
+        session = self._talking
+        remarks = [session.folders.remarks[folder]] if folder in session.folders.remarks else []
+        if Quirk.NEWEST_ONLY in session.quirks and exists == NEWEST:
+            remarks.append(f"the server shows the newest {NEWEST:,} only")
+        return f" ({'; '.join(remarks)})" if remarks else ""
+
+    async def _preview(self, first: Mapping[str, First]) -> str:
+        found = []
+        for folder, choice in first.items():
+            try:
+                preview = await imap_first.preview(self._talking, folder, choice)
+            except ImapStatus as refused:
+                found.append(f"{folder} was never read; how much there is the server does not tell: {refused.detail}")
+            else:
+                found.append(first_read_words(folder, choice, preview))
+        return "; ".join(found)
 
     @property
     def _talking(self) -> ImapSession:

@@ -26,12 +26,14 @@ from postroom.wire.imap import commands, types
 from postroom.wire.imap.fragments import Fragments
 from postroom.wire.imap.numbers import Numbers
 from postroom.wire.imap.quirks import Quirk
+from postroom.wire.masking import Masks
 from postroom.wire.sasl import Exchange, OAuthError
 
 __all__ = ["ImapSession", "Selected", "identifier", "uid_of"]
 
 _NOT_CONNECTED = re.compile(r"not connected", re.IGNORECASE)
 _UNSAFE = re.compile(r"unsafe login", re.IGNORECASE)
+_SASL = frozenset({"AUTH=PLAIN", "AUTH=LOGIN", "AUTH=XOAUTH2", "AUTH=OAUTHBEARER"})  # what we can answer
 _STRETCH = 20_000  # messages searched at once: the answer, at eleven octets each, is a line that is held
 
 
@@ -80,7 +82,8 @@ class ImapSession(Conversation):
         if not isinstance(greeting, types.StatusResponse) or greeting.status is types.Status.BAD:
             raise RemoteProtocolError(f"{self.place.host}:{self.place.port} does not greet as an IMAP server")
         if greeting.status is types.Status.BYE:
-            raise throttled_by(self.place.host, greeting.text) or Lost(f"{self.place.host}: {greeting.text}")
+            words = words_of(greeting).removeprefix("BYE ")
+            raise throttled_by(self.place.host, words) or Lost(f"{self.place.host}: {words}")
         self.greeting = greeting.text
         self._authenticated = greeting.status is types.Status.PREAUTH
         if self.place.security is Security.START_TLS:
@@ -97,8 +100,14 @@ class ImapSession(Conversation):
 
     @property
     def mechanisms(self) -> list[str]:
-        """The SASL mechanisms that the server offers."""
-        return sorted(name[5:] for name in self.capabilities if name.startswith("AUTH="))
+        """The SASL mechanisms that the server offers; LOGIN stands for the command too, where there is nothing else for us."""
+        announced = sorted(name[5:] for name in self.capabilities if name.startswith("AUTH="))
+        return [*announced, "LOGIN"] if self._by_command else announced
+
+    @property
+    def _by_command(self) -> bool:
+        """A server need not know SASL: then the command is the login, unless it is disabled (RFC 9051 section 6.2.3)."""
+        return self.capabilities.isdisjoint((*_SASL, "LOGINDISABLED"))
 
     async def _start_tls(self, dialer: Dialer) -> None:
         if self._authenticated:
@@ -119,11 +128,16 @@ class ImapSession(Conversation):
     # --- login
 
     async def _log_in(self, credentials: Credentials) -> None:
+        self.masks = Masks(credentials.user)
         for attempt in (1, 2):
             offered = self.capabilities
             answer = await credentials.answer(self.mechanisms, self.place.host, self.place.port)
-            self.capabilities = frozenset()  # they may change with the login (RFC 9051 section 6.2.2)
-            status, oauth = await self._authenticate(answer, at_once="SASL-IR" in offered)
+            apart = answer.mechanism == "XOAUTH2" and self.place.manners.two_lines
+            if self._by_command:
+                status, oauth = await self._log_in_by_command(answer), None
+            else:
+                self.capabilities = frozenset()  # they may change with the login (RFC 9051 section 6.2.2)
+                status, oauth = await self._authenticate(answer, at_once="SASL-IR" in offered and not apart)
             if status.status is types.Status.OK:
                 self.login = Login(answer.version, answer.valid_until, self.clock.now())
                 if not self.capabilities:
@@ -139,10 +153,24 @@ class ImapSession(Conversation):
                 continue
             raise _refused(await credentials.explain(words_of(status) + challenge), said)
 
+    async def _log_in_by_command(self, answer: Answer) -> types.StatusResponse:
+        """LOGIN (RFC 9051 section 6.2.3): the two answers of the SASL mechanism of that name, in one command."""
+        next(answer.exchange)
+        user, password = answer.exchange.send(b"User Name") or b"", answer.exchange.send(b"Password") or b""
+        self.masks.hide(password)
+        line = b"LOGIN " + commands.string(user) + b" " + commands.string(password)
+        tag = await self.send(line, shown=b"LOGIN *** ***")
+        self.capabilities = frozenset()  # they may change with the login
+        while True:
+            response = self._refused.pop(tag, None) or await self.response()
+            if isinstance(response, types.StatusResponse) and response.tag == tag:
+                return response
+
     async def _authenticate(self, answer: Answer, *, at_once: bool) -> tuple[types.StatusResponse, OAuthError | None]:
         """AUTHENTICATE (RFC 9051 section 6.2.2); ``at_once``: the initial response goes with the command (RFC 4959)."""
         exchange = answer.exchange
         pending = next(exchange)
+        self.masks.hide(pending or b"")
         at_once = at_once and pending is not None
         line = commands.authenticate(answer.mechanism, pending if at_once else None)
         tag = await self.send(line, shown=f"AUTHENTICATE {answer.mechanism} ***".encode())
@@ -161,6 +189,7 @@ class ImapSession(Conversation):
                     reply = exchange.send(_decoded(response.text)) or b""
                 except StopIteration:
                     raise RemoteProtocolError("the server goes on asking after the last answer") from None
+            self.masks.hide(reply)
             await self.write(commands.response(reply), shown=b"***")
 
     # --- folders
@@ -196,8 +225,9 @@ class ImapSession(Conversation):
         self.selected = selected = Selected(folder)
         await self.command(commands.select(name, condstore="CONDSTORE" in self.capabilities, read_only=self.read_only))
         selected.opened = True
-        if not selected.validity:
-            raise RemoteProtocolError(f"{folder}: the server names no UIDVALIDITY")
+        if not selected.validity or not selected.lasting:
+            # None, or 0 against RFC 9051 section 2.3.1.1, or UIDNOTSTICKY (RFC 4315 section 3): UIDs hold until the next SELECT
+            selected.lasting, selected.validity = False, 0
         return selected
 
     async def _explain_not_connected(self, error: ImapStatus) -> None:

@@ -12,7 +12,7 @@ class Limits:
     connections: int | None = None  # at once for one account, all its programs together
     octets_a_day: int | None = None  # that may be read of one account
     logins_at_once: int = 8  # under way at one server
-    logins_a_second: float = 100.0  # at one server
+    logins_a_second: float = 200.0  # at one server
     conversation: float | None = None  # seconds after which the server ends a conversation that began with a token
 
 

@@ -9,19 +9,20 @@ kept, it is committed by QUIT, and there is no QUIT while a message could not be
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-from postroom.drivers import Kit, Settlement
+from postroom.drivers import First, Kit, Settlement
 from postroom.drivers.pop3_fetch import Fetching
-from postroom.drivers.pop3_listing import Identity, Maildrop, take_stock
+from postroom.drivers.pop3_listing import Identity, Maildrop, take_stock, tops
 from postroom.drivers.pop3_session import Pop3Session
 from postroom.drivers.provider import Place
-from postroom.errors import ConfigError
-from postroom.model import Absent, Changes, Disposition, Fetched, Listed, Unfetched, Unsettled
+from postroom.errors import ConfigError, Pop3Error
+from postroom.model import Absent, Changes, Disposition, Fetched, Listed, Preview, Unfetched, Unsettled
 from postroom.net.credentials import Credentials
 from postroom.net.stream import Trace
+from postroom.settings import FirstRead
 
 _SURE = 3600.0  # seconds for which the same count, octets and last unique-id are taken for an unchanged maildrop
 _PIECE = 2000  # messages of a census at once
@@ -110,7 +111,7 @@ class Pop3Reader:
 
     # --- listing
 
-    async def changes(self, folder: str, since: str | None, limit: int) -> Changes:
+    async def changes(self, folder: str, since: str | None, limit: int, first: First = FirstRead.ALL) -> Changes:
         session = await self.session()
         state = State.read(since) if since else None
         if state is not None:
@@ -128,8 +129,21 @@ class Pop3Reader:
         if state is not None and not self._hides and (reason := _reset_reason(state, maildrop)):
             return Changes((), "", reset=reason)
         created = tuple(reversed(maildrop.messages))
-        text = _state(maildrop, state, count, octets, self._kit.clock.now()).text()
-        return Changes(created, text, complete=True, hides=self._hides, total=len(created))
+        spared: tuple[Listed, ...] = ()
+        if first is FirstRead.NEW:  # days are told by headers alone, which the caller asks for
+            created, spared = (), created
+        new = _state(maildrop, state, count, octets, self._kit.clock.now())
+        partly = replace(new, count=-1)  # never the same as a maildrop: all is listed again
+        return Changes(
+            created,
+            new.text(),
+            began=partly.text(),
+            complete=True,
+            hides=self._hides,
+            total=len(maildrop.messages),
+            left=0,
+            spared=spared,
+        )
 
     @property
     def _hides(self) -> bool:
@@ -157,9 +171,31 @@ class Pop3Reader:
 
     # --- the rest
 
+    async def headers(self, folder: str, listed: Sequence[Listed]) -> Mapping[str, bytes]:
+        session, maildrop = await self.session(), await self._stock()
+        numbers = {number: message.identifier for message in listed if (number := maildrop.held(message)) is not None}
+        if not self._place.manners.top:
+            return {}
+        try:
+            heads = await tops(session, list(numbers))
+        except Pop3Error:
+            return {}
+        return {numbers[number]: head for number, head in heads.items()}
+
+    async def preview(self, folder: str, first: First) -> Preview:
+        count, octets = _stat((await (await self.session()).command(b"STAT")).text)
+        # The server has no dates: where a day is chosen this is the most that it takes.
+        return Preview(0, 0) if first is FirstRead.NEW else Preview(max(count, 0), max(octets, 0))
+
     async def fetch(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         maildrop = await self._stock()
         async for item in self._fetcher(await self.session()).run(maildrop, listed):
+            yield item
+
+    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        maildrop = await self._stock()
+        fetcher = self._fetcher(await self.session())
+        async for item in fetcher.heads(maildrop, listed, top=self._place.manners.top):
             yield item
 
     def _fetcher(self, session: Pop3Session) -> Fetching:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from postroom.drivers.pop3_listing import WINDOW, Maildrop
+from postroom.drivers.pop3_listing import WINDOW, Maildrop, read_head
 from postroom.drivers.pop3_session import Pop3Session, pop3_error
 from postroom.model import Absent, Fetched, Listed, Unfetched
+
+Answer = Fetched | Absent | Unfetched
 
 
 class Fetching:
@@ -23,7 +25,7 @@ class Fetching:
         self.failed = False  # a message was refused
         self.midway = False  # commands are in flight, or a message was left in its middle
 
-    async def run(self, maildrop: Maildrop, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+    async def run(self, maildrop: Maildrop, listed: Sequence[Listed]) -> AsyncIterator[Answer]:
         """Yield an answer for each message (RETR, RFC 1939 section 5)."""
         waiting: deque[tuple[int, Listed]] = deque()
         for message in listed:
@@ -56,6 +58,25 @@ class Fetching:
                 pass
             self.retrieved.add(message.identifier)
         self.midway = False
+
+    async def heads(self, maildrop: Maildrop, listed: Sequence[Listed], *, top: bool) -> AsyncIterator[Answer]:
+        """The headers alone; where TOP is not to be had, the text is read over."""
+        for message in listed:
+            number = maildrop.held(message)
+            if number is None:
+                yield Absent(message.identifier)
+                continue
+            self.midway = True
+            answer = await self._session.ask((b"TOP %d 0" if top else b"RETR %d") % number)
+            if top and not answer.ok:
+                answer = await self._session.ask(b"RETR %d" % number)
+            head = await read_head(self._session) if answer.ok else b""
+            self.midway = False
+            if answer.ok:
+                yield Fetched(message, head)
+            else:
+                self.failed = True
+                yield Unfetched(message.identifier, pop3_error(answer))
 
     async def retrieve_again(self, maildrop: Maildrop, listed: Sequence[Listed]) -> None:
         """Retrieve what is here already, so that the provider counts it as had; its octets are dropped."""

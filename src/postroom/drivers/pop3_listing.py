@@ -182,7 +182,7 @@ async def tops(session: Pop3Session, numbers: Sequence[int]) -> dict[int, bytes]
         for number in asked:
             answer = await session.reply()
             if answer.ok:
-                heads[number] = await _head(session)
+                heads[number] = await read_head(session)
             else:
                 refused = refused or answer
         if refused is not None:
@@ -190,8 +190,8 @@ async def tops(session: Pop3Session, numbers: Sequence[int]) -> dict[int, bytes]
     return heads
 
 
-async def _head(session: Pop3Session) -> bytes:
-    """A header out of a TOP's answer; some servers send body lines all the same."""
+async def read_head(session: Pop3Session) -> bytes:
+    """A header out of the answer to TOP or RETR; what follows it is read over."""
     body = await session.body()
     head = body if isinstance(body, bytes) else b""
     if not isinstance(body, bytes):

@@ -29,6 +29,7 @@ from postroom.net.refusals import Verdict
 from postroom.net.stream import Dialer, Stream, Trace
 from postroom.settings import Security
 from postroom.wire import pop3
+from postroom.wire.masking import Masks
 from postroom.wire.sasl import Exchange, OAuthError
 
 _TOO_MANY = re.compile(r"too many|maximum number of connections|rate limit|throttl|try again later", re.IGNORECASE)
@@ -50,6 +51,7 @@ class Pop3Session:
     manners: Manners = field(default_factory=Manners)
     capabilities: dict[str, tuple[str, ...]] = field(default_factory=dict)
     known: bool = False  # whether the server tells its capabilities
+    masks: Masks = field(default_factory=Masks)  # what the trace and errors must not hold, whoever says it
     _valid_until: float | None = None
     _logged_in_at: float = 0.0
 
@@ -137,6 +139,7 @@ class Pop3Session:
 
     async def log_in(self, credentials: Credentials) -> None:
         """The last step. Raises ``AuthError``, ``Throttled``, ``Pop3Error``."""
+        self.masks = Masks(credentials.user)
         for attempt in (1, 2):
             answer = await credentials.answer(self.mechanisms, self.place.host, self.place.port)
             status, oauth = await self._authenticate(answer)
@@ -175,6 +178,7 @@ class Pop3Session:
             return await self._user_pass(answer.exchange), None
         exchange = answer.exchange
         pending = next(exchange)
+        self.masks.hide(pending or b"")
         line = b"AUTH " + answer.mechanism.encode("ascii")
         at_once = pending is not None and self._at_once(answer.mechanism, line, pending)
         if at_once and pending is not None:
@@ -191,6 +195,7 @@ class Pop3Session:
                     response = exchange.send(_decoded(read.text)) or b""
                 except StopIteration:
                     raise RemoteProtocolError("the server goes on asking after the last answer") from None
+            self.masks.hide(response)
             await self._write(base64.b64encode(response) + b"\r\n", shown=b"***")
 
     def _at_once(self, mechanism: str, line: bytes, initial: bytes) -> bool:
@@ -205,6 +210,7 @@ class Pop3Session:
         for octets in (user, password):
             if octets is None or any(stop in octets for stop in (b"\r", b"\n", b"\0")):
                 raise LoginRefused(f"{self.place.host}: a name or password with a line end cannot be sent", certain=True)
+        self.masks.hide(password or b"")
         answer = await self.ask(b"USER " + (user or b""))
         if not answer.ok:
             return answer
@@ -271,13 +277,14 @@ class Pop3Session:
     async def _line(self) -> bytes:
         while (line := self.replies.line()) is None:
             await self._more()
+        line = self.masks(line)
         if self.trace is not None:
             self.trace("S", b"+ ***" if line.startswith(b"+ ") else line)
         return line
 
     async def _write(self, octets: bytes, *, shown: bytes | None = None) -> None:
         if self.trace is not None:
-            self.trace("C", octets.rstrip(b"\r\n") if shown is None else shown)
+            self.trace("C", self.masks(octets.rstrip(b"\r\n")) if shown is None else shown)
         await self._put(octets)
 
     async def _put(self, octets: bytes) -> None:

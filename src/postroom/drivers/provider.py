@@ -54,7 +54,7 @@ class Authority:
 
 @dataclass(frozen=True)
 class Manners:
-    """How a POP3 server wants to be talked to, where its provider or the configuration knows."""
+    """How a server wants to be talked to, where its provider or the configuration knows. All but the first is POP3's."""
 
     two_lines: bool | None = None  # XOAUTH2's response on a line of its own; None: as RFC 5034 has it
     capabilities: bool = True  # whether CAPA is asked
@@ -235,7 +235,9 @@ class Providers:
 
     def _manners(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Manners:
         provider = self.provider_of(client, authorities)
-        two_lines, hides = (provider.pop3_two_lines, provider.pop3_hides_retrieved) if provider is not None else (None, False)
+        two_lines, hides = None, False
+        if provider is not None and client.type is MailboxType.POP3:
+            two_lines, hides = provider.pop3_two_lines, provider.pop3_hides_retrieved
         return Manners(
             two_lines=two_lines if client.two_line_xoauth2 is None else client.two_line_xoauth2,
             capabilities=not client.disable_capa,

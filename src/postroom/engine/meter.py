@@ -7,16 +7,17 @@ too large for one day pauses for minutes, not for a day, with new mail first eac
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 from postroom import events
 from postroom.clock import Clock
-from postroom.drivers import Reader, Settlement
+from postroom.drivers import First, Reader, Settlement
 from postroom.errors import AllowanceUsed, StoreError
 from postroom.events import Observer
-from postroom.model import Absent, Changes, Fetched, Listed, Unfetched, Unsettled
+from postroom.model import Absent, Changes, Fetched, Listed, Preview, Unfetched, Unsettled
+from postroom.settings import FirstRead
 from postroom.store import Store
 
 _OURS = 0.9  # of the limit: the owner's own programs read too, and a long message may be the last one
@@ -56,9 +57,9 @@ class Meter:
         """Something was done whole."""
         self.alive_at = self.clock.monotonic()
 
-    async def check(self, *, least: int = _KEEP) -> None:
+    async def check(self, *, least: int | None = None) -> None:
         """Count what came since the last time, if it is so much. Raises ``AllowanceUsed`` when no more may be read now."""
-        if self.limit is None or self._octets - self._kept < least:
+        if self.limit is None or self._octets - self._kept < (_KEEP if least is None else least):
             return
         ours = self.limit * _OURS
         per_second = ours * (1 - _AT_ONCE) / _DAY
@@ -84,10 +85,20 @@ class MeteredReader:
     reader: Reader
     meter: Meter
 
-    async def changes(self, folder: str, since: str | None, limit: int) -> Changes:
-        changes = await self.reader.changes(folder, since, limit)
+    async def changes(self, folder: str, since: str | None, limit: int, first: First = FirstRead.ALL) -> Changes:
+        changes = await self.reader.changes(folder, since, limit, first)
         self.meter.sign()
         return changes
+
+    async def headers(self, folder: str, listed: Sequence[Listed]) -> Mapping[str, bytes]:
+        headers = await self.reader.headers(folder, listed)
+        self.meter.sign()
+        return headers
+
+    async def preview(self, folder: str, first: First) -> Preview:
+        preview = await self.reader.preview(folder, first)
+        self.meter.sign()
+        return preview
 
     async def fetch(self, folder: str, listed: Sequence[Listed]) -> AsyncGenerator[Fetched | Absent | Unfetched, None]:
         await self.meter.check()
@@ -96,6 +107,11 @@ class MeteredReader:
                 self.meter.sign()
                 yield item
                 await self.meter.check()
+
+    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        async for item in self.reader.heads(folder, listed):
+            self.meter.sign()
+            yield item
 
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
         settlement = await self.reader.settle(folder, items, target)

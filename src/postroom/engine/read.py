@@ -1,6 +1,6 @@
 """One cycle of one folder, in four steps that may stop anywhere and be repeated with the same outcome.
 
-1. list: what arrived since the state; after a reset a new epoch begins and all is listed.
+1. list: what arrived since the state; after a reset a new epoch begins, all is listed, and what is plainly known is met again.
 2. capture: octets are appended while they arrive, and kept in batches, one transaction each.
 3. settle: what is kept is marked, moved or deleted at the server, this cycle's and what is left of older ones.
 4. remember: the state moves, for all that was listed is now received, in trouble or gone.
@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from postroom import events
 from postroom.clock import Clock
 from postroom.drivers import Reader
-from postroom.engine.retry import trouble_again
-from postroom.errors import LocalProtocolError
+from postroom.engine.listing import CYCLE, Listing
+from postroom.engine.troubles import Troubles
 from postroom.events import Observer
+from postroom.mime.withheld import withheld
 from postroom.model import (
     Absent,
     Addressing,
@@ -30,14 +32,11 @@ from postroom.model import (
     Listed,
     Outcome,
     Reference,
-    Trouble,
-    TroubleKind,
     Unfetched,
 )
-from postroom.settings import PopClient
+from postroom.settings import BigMessages, PopClient
 from postroom.store import Store
 
-CYCLE = 2000  # messages in one cycle, so that new settings act and new mail comes first in a long first read
 _BATCH = 500  # messages in one transaction
 _BATCH_OCTETS = 8 * 1024 * 1024
 _LONG_WEIGHS = 8  # of how many octets of a long message one counts towards the batch
@@ -62,7 +61,8 @@ class Tally:
 class Progress(Protocol):
     """Is told how far a cycle is, for people who look."""
 
-    def __call__(self, client: str, folder: str, captured: int, octets: int) -> None: ...
+    def __call__(self, client: str, folder: str, captured: int, octets: int, left: int | None) -> None:
+        """``captured`` messages with ``octets`` came in this cycle; ``left`` are still to be had, where that is known."""
 
 
 @dataclass
@@ -79,19 +79,24 @@ class FolderCycle:
     progress: Progress
     absent: set[tuple[str, str]] = field(default_factory=set)  # folder and identifier, found absent in this conversation
     tally: Tally = field(default_factory=Tally)
+    _left: int | None = None  # messages still to be had, when the listing was done
     _hides: bool = False  # the provider shows no more what was retrieved, once that is committed
     _batch: list[Captured] = field(default_factory=list)
     _octets: int = 0
-    _troubles: dict[str, Trouble] = field(default_factory=dict)  # due in this cycle, by identifier
-    _waiting: int = 0  # troubles that are not due yet
     _flight: deque[asyncio.Task[Outcome]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self._troubles = Troubles(self.client, self.folder, self.lease, self.store, self.clock, self.observer, self.absent)
+        self._listing = Listing(self.client, self.folder, self.lease, self.reader, self.store, self.clock, self.observer)
 
     async def run(self) -> Tally:
         """Carry out the four steps. Raises what reader and store raise; what was captured before stays captured."""
         changes, wanted = await self._list()
+        self._left = None if changes.left is None else changes.left + len(wanted)
         if wanted:
             await self._capture(wanted)
         await self._settle()
+        self.tally.troubles = self._troubles.open
         await self._remember(changes)
         return self.tally
 
@@ -105,64 +110,52 @@ class FolderCycle:
     async def _list(self) -> tuple[Changes, list[Listed]]:
         """What changed, and what is to be fetched: listed and unknown, and the troubles that are due."""
         limit = min(self.client.maximum_msg_number or CYCLE, CYCLE)
-        position = await self.store.position(self.lease)
-        changes = await self.reader.changes(self.folder, position.state, limit)
-        new, foreign = await self._unknown(changes)
-        if foreign and not changes.reset:
-            reason = f"{foreign[0].identifier} is another message now: the server was restored from a backup"
-            changes = replace(changes, reset=reason)
-        if changes.reset:
-            self._event(events.RESET, reason=changes.reset)
-            await self.store.rebirth(self.lease)
-            changes = await self.reader.changes(self.folder, None, limit)
-            if changes.reset:
-                raise LocalProtocolError(f"{self.folder}: a listing from nothing cannot be a reset")
-            new, _ = await self._unknown(changes)
-        if changes.complete and len(new) > limit:  # the driver does not know what is new: the rest is for the next cycle
-            new = new[:limit]
-            changes = replace(changes, more=True, new_state=position.state or "")
-        if changes.hides and new:  # what was hidden behind these is shown once they are committed
-            changes = replace(changes, more=True)
+        changes, new = await self._listing.run(limit)
         self._hides = changes.hides
-        if changes.began:  # so that a reset is noticed also after an end in the very first cycle
-            await self.store.advance(self.lease, changes.began)
-        self.tally.more = changes.more
-        return changes, await self._due() + new
-
-    async def _unknown(self, changes: Changes) -> tuple[list[Listed], list[Listed]]:
-        new: list[Listed] = []
-        foreign: list[Listed] = []
-        for start in range(0, len(changes.created), CYCLE):
-            some_new, some_foreign = await self.store.unknown(self.lease, changes.created[start : start + CYCLE])
-            new += some_new
-            foreign += some_foreign
-        return new, foreign
-
-    async def _due(self) -> list[Listed]:
-        now = self.clock.now()
-        troubles = await self.store.troubles(self.lease)
-        self._troubles = {trouble.listed.identifier: trouble for trouble in troubles if trouble.not_before <= now}
-        self._waiting = len(troubles) - len(self._troubles)
-        return [trouble.listed for trouble in self._troubles.values()]
+        self.tally.matched = self._listing.met
+        self.tally.more, self.tally.left = changes.more, changes.left
+        return changes, await self._troubles.due() + new
 
     # --- 2 capture
 
     async def _capture(self, wanted: list[Listed]) -> None:
-        by_identifier = {listed.identifier: listed for listed in wanted}
+        big = [listed for listed in wanted if self._troubles.is_big(listed)]
+        whole = [listed for listed in wanted if not self._troubles.is_big(listed)] if big else wanted
         try:
-            async for item in self.reader.fetch(self.folder, wanted):
-                if isinstance(item, Fetched):
-                    await self._take(item)
-                else:
-                    await self._not_had(item, by_identifier[item.identifier], self._troubles.get(item.identifier))
+            if whole:
+                await self._answered(self.reader.fetch(self.folder, whole), whole)
+            if big:
+                await self._capture_big(big)
         finally:
             # Also when the connection was lost: what came whole is kept, so that each attempt gets further.
             await self._flush()
             await self._landed(0)
 
-    async def _take(self, item: Fetched) -> None:
+    async def _answered(self, answers: AsyncIterator[Fetched | Absent | Unfetched], wanted: list[Listed]) -> None:
+        by_identifier = {listed.identifier: listed for listed in wanted}
+        async for item in answers:
+            if isinstance(item, Fetched):
+                await self._take(item, self.client.after_capture)
+            else:
+                await self._troubles.not_had(item, by_identifier[item.identifier])
+
+    async def _capture_big(self, big: list[Listed]) -> None:
+        """What is larger than ``maximum-msg-size``: by its header alone, or not at all."""
+        by_identifier = {listed.identifier: listed for listed in big}
+        delete = self.client.big_messages is BigMessages.DELETE
+        async for item in self.reader.heads(self.folder, big):
+            if not isinstance(item, Fetched):
+                await self._troubles.not_had(item, by_identifier[item.identifier])
+            elif self.client.big_messages is BigMessages.LEAVE:
+                await self._troubles.left(item.listed)
+            else:
+                stand_in = item._replace(octets=withheld(item.octets, item.listed.size))
+                await self._take(stand_in, Disposition.DELETE if delete else Disposition.KEEP)
+                done = "header captured, deleted at the server" if delete else "header captured, left at the server"
+                self._event(events.BIG, identifier=item.listed.identifier, octets=item.listed.size, done=done)
+
+    async def _take(self, item: Fetched, disposition: Disposition) -> None:
         reference = self.store.blobs.append(item.octets) if item.rest is None else await self._take_long(item)
-        disposition = self.client.after_capture
         if disposition is Disposition.KEEP and self._hides:
             disposition = Disposition.RETRIEVED
         self._batch.append(Captured(item.listed, reference, disposition))
@@ -213,7 +206,9 @@ class FolderCycle:
         tally.octets += octets
         self.observer.count(events.CAPTURED_TOTAL, outcome.messages, client=self.client.section)
         self.observer.count(events.CAPTURED_OCTETS, octets, client=self.client.section)
-        self.progress(self.client.section, self.folder, tally.captured, tally.octets)
+        had = tally.captured + tally.matched - self._listing.met
+        left = None if self._left is None else max(self._left - had, 0)
+        self.progress(self.client.section, self.folder, tally.captured, tally.octets, left)
         return outcome
 
     async def _landed(self, allowed: int) -> None:
@@ -226,27 +221,10 @@ class FolderCycle:
             self._flight.clear()
             raise
 
-    async def _not_had(self, item: Absent | Unfetched, listed: Listed, trouble: Trouble | None) -> None:
-        """Remember a message that did not come. One absent again in a later conversation is gone."""
-        absent = isinstance(item, Absent)
-        here = (self.folder, item.identifier)
-        if absent and trouble is not None and trouble.kind is TroubleKind.ABSENT and here not in self.absent:
-            await self.store.confirmed_absent(self.lease, [item.identifier])
-            return
-        if absent:
-            self.absent.add(here)
-        kind = TroubleKind.ABSENT if absent else TroubleKind.FAULT
-        detail = "listed, then not there any more" if isinstance(item, Absent) else str(item.fault)
-        attempts = trouble.attempts if trouble is not None else 0
-        again = self.clock.now() + self.clock.jitter(trouble_again(attempts, absent=absent))
-        await self.store.trouble(self.lease, listed, kind, detail, again)
-        self.tally.troubles += 1
-        if not absent:
-            self._event(events.TROUBLE, identifier=item.identifier, detail=detail)
-
     # --- 3 settle
 
     async def _settle(self) -> None:
+        await self._troubles.move_lasting(self.reader)
         while items := await self.store.unsettled(self.lease, _SETTLE):
             settlement = await self.reader.settle(self.folder, items, self.client.processed_folder_path)
             await self._settled(settlement.committed)
@@ -267,10 +245,17 @@ class FolderCycle:
 
     async def _remember(self, changes: Changes) -> None:
         # A message in trouble may be one of a former epoch: nothing has vanished before it is had.
-        whole = not (changes.more or self._waiting or self.tally.troubles)
-        vanished = await self.store.advance(self.lease, changes.new_state, read_whole=whole)
-        if vanished:
-            self._event(events.REBORN, vanished=vanished)
+        whole = not (changes.more or self._troubles.waiting or self._troubles.open)
+        repair = await self.store.advance(self.lease, changes.new_state, read_whole=whole)
+        if repair is not None:
+            self._event(
+                events.REBORN,
+                matched=repair.matched,
+                compared=repair.compared,
+                new=repair.fresh,
+                vanished=repair.vanished,
+            )
+        await self._listing.paced(changes)
         committed = tuple(await self.reader.commit())
         await self._settled(committed)
         tally = self.tally

@@ -41,7 +41,7 @@ class Supervisor:
     around: Surroundings
     worker: Worker
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _watches: dict[str, Watch] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)
     _others: list[asyncio.Task[None]] = field(default_factory=list)
     _silent: set[str] = field(default_factory=set)  # sections for which the alarm was given
 
@@ -60,13 +60,13 @@ class Supervisor:
         for section in sections:
             task = self._tasks.get(section)
             if task is not None and not task.done():
-                self._watches[section].poke()
+                self.watches[section].poke()
             elif self.current(section) is not None:
                 self._begin(section)
 
     def _begin(self, section: str) -> None:
         watch = Watch(section, lambda: self.current(section), self.around)
-        self._watches[section] = watch
+        self.watches[section] = watch
         self._tasks[section] = asyncio.create_task(self._guarded(section, watch.run), name=section)
 
     async def stop(self) -> None:
@@ -103,7 +103,7 @@ class Supervisor:
 
     def look(self) -> None:
         """Whose proof is too old is told of, once when that begins and once when it ends; who hangs is begun anew."""
-        for section, watch in list(self._watches.items()):
+        for section, watch in list(self.watches.items()):
             self._listen(section, watch)
             seconds = watch.stuck_for()
             if seconds is not None and not self._tasks[section].done():

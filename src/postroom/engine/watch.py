@@ -328,7 +328,7 @@ class Watch:
         clock = self.around.kit.clock
         end = clock.monotonic() + seconds
         self._explain(seconds)
-        while (left := end - clock.monotonic()) > 0:
+        while (left := end - clock.monotonic()) > 0.001:  # the clock counts no finer
             await pause(clock, left, self._poked)
             self._poked.clear()
             if self.current() != failed:

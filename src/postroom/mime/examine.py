@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from postroom.mime.withheld import withheld_octets
 from postroom.model import Facts
 
 HEAD = 64 * 1024
@@ -32,6 +33,8 @@ def examine(head: bytes) -> Facts:
     for name, value in _FIELD.findall(header):
         fields.setdefault(name.lower(), value)
     faults: list[str] = [] if end >= 0 or len(head) < HEAD else [f"the header is longer than {HEAD} octets"]
+    if (octets := withheld_octets(head)) is not None:
+        faults.append(f"only the header was taken: the message has {octets} octets")
     message_id = _text(fields.get(b"message-id", b""), "Message-ID", faults)
     identified = _MESSAGE_ID.search(message_id)
     return Facts(

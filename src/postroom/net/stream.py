@@ -240,6 +240,11 @@ class Stream(asyncio.BufferedProtocol):
         self._fresh = False
 
     @property
+    def deflates(self) -> bool:
+        """True once octets are deflated, both ways."""
+        return self._deflater is not None
+
+    @property
     def protection(self) -> str:
         """The TLS version and cipher of the conversation; empty where it is in clear."""
         tls = self._transport.get_extra_info("ssl_object") if self._transport is not None else None

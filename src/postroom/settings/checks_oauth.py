@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from postroom.settings.context import GOOGLE, MICROSOFT, Context, Rule
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.pop_client import MICROSOFT as MICROSOFT_URL
-from postroom.settings.pop_client import OAUTH_MECHANISMS
 from postroom.settings.reading import Draft
+from postroom.settings.values import OAUTH_MECHANISMS
 from postroom.settings.words import GrantType
 
 _WITHOUT_CLIENT = (GrantType.SERVICE_ACCOUNT, GrantType.EXTERNAL)  # whoever answers knows the application

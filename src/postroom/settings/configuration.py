@@ -18,10 +18,10 @@ from postroom.settings.ini import Ini, IniSection, read_ini
 from postroom.settings.network import ProxySettings
 from postroom.settings.option import Surroundings, options_of
 from postroom.settings.pop_client import PopClient
+from postroom.settings.properties import Values
 from postroom.settings.reading import (
     Draft,
     Findings,
-    Values,
     check_section_name,
     fault_of,
     kind_of,

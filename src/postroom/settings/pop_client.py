@@ -10,10 +10,8 @@ from postroom.settings import values
 from postroom.settings.mailbox import MailboxOptions
 from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, option
+from postroom.settings.values import MECHANISMS, OAUTH_MECHANISMS
 from postroom.settings.words import GrantType
-
-OAUTH_MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
-MECHANISMS = (*OAUTH_MECHANISMS, "PLAIN", "LOGIN")
 
 MICROSOFT = "https://login.microsoftonline.com"
 _WHOLE = "The option."

@@ -6,13 +6,14 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from postroom.settings import properties
 from postroom.settings.faults import MASK, Fault, Severity, shown, sounds_secret
 from postroom.settings.ini import Entry, IniSection
 from postroom.settings.option import Option, Surroundings, options_of
-from postroom.settings.pop_client import OAUTH_MECHANISMS, PopClient
+from postroom.settings.pop_client import PopClient
+from postroom.settings.properties import Values, names_of
 from postroom.settings.sections import (
     DEFAULTS,
     OPTIONS_WITHOUT_EFFECT,
@@ -21,6 +22,7 @@ from postroom.settings.sections import (
     SECTIONS_WITHOUT_EFFECT,
     SectionKind,
 )
+from postroom.settings.values import OAUTH_MECHANISMS
 from postroom.settings.words import MailboxType
 
 _PLACEHOLDERS: Mapping[str, object] = {"type": MailboxType.IMAP, "mailbox": ""}  # of a draft, for what it must have
@@ -47,15 +49,6 @@ class Findings:
     def faults(self) -> tuple[Fault, ...]:
         """All of them, in the order of their lines."""
         return tuple(sorted(self._faults.values(), key=lambda fault: fault.line))
-
-
-@dataclass
-class Values:
-    """What a section's entries say."""
-
-    sound: dict[str, Any] = field(default_factory=dict)  # by field
-    written: dict[str, Entry] = field(default_factory=dict)  # by field; an empty value counts as not written
-    wrong: set[str] = field(default_factory=set)  # fields whose value cannot be used
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class Draft:
             self.file,
             entry.line if entry else self.line,
             self.client.section,
-            option.written(self.client.type.value),
+            entry.name if entry and entry.name.lower().startswith("mail.") else option.written(self.client.type.value),
             value,
             problem,
             valid,
@@ -150,13 +143,16 @@ def read_values(
     Without ``oauth`` a wrong value of an option that acts only with OAuth is a warning: it is not used.
     """
     values = Values()
-    options = options_of(kind.record)
-    fields = {option.written(type_word).lower(): name for name, option in options.items()}
+    options = known_options(kind)
+    fields = {word: name for name, option in options.items() for word in names_of(option, type_word)}
     for entry in entries:
         name = fields.get(entry.name.lower())
         if name is None:
-            findings.add(_stray(kind, entry, findings.file, fields))
+            if entry.section.lower() != DEFAULTS or not properties.acts_elsewhere(entry.name, options.values()):
+                findings.add(_stray(kind, entry, findings.file, fields))
         elif entry.value:
+            if _told_twice(options[name], values.written.get(name), entry, findings):
+                values.wrong.add(name)
             values.written[name] = entry
             ignored = options[name].oauth and not oauth
             try:
@@ -166,6 +162,21 @@ def read_values(
                 if not ignored:
                     values.wrong.add(name)
     return values
+
+
+def known_options(kind: SectionKind) -> Mapping[str, Option]:
+    """All that a section of this kind acts on, by field."""
+    return {**options_of(kind.record), **(options_of(kind.properties) if kind.properties else {})}
+
+
+def _told_twice(option: Option, before: Entry | None, entry: Entry, findings: Findings) -> bool:
+    """``mail.imap.…`` and ``mail.imaps.…`` are one name; of two lines that say different things neither is right."""
+    if before is None or before.section != entry.section or before.value == entry.value:
+        return False
+    value = MASK if option.secret else shown(entry.value)
+    problem = f"{before.name} (line {before.line}) is the same property and has another value"
+    findings.add(Fault(findings.file, entry.line, entry.section, entry.name, value, problem, "", "Take one of them away."))
+    return True
 
 
 def _wrong(option: Option, entry: Entry, problem: str, file: str, *, ignored: bool) -> Fault:
@@ -189,14 +200,14 @@ def _stray(kind: SectionKind, entry: Entry, file: str, fields: Mapping[str, str]
     if name in OPTIONS_WITHOUT_EFFECT.get(kind.name, ()):
         problem = "the option is known, but without effect in this version"
     elif name.startswith("mail."):
-        problem = "accepted, without effect"
+        problem, remedy = "accepted, without effect", properties.remark(name)
         if name.endswith(".auth.mechanisms"):
             mechanisms = next((known for known in fields if known.endswith(".auth.mechanisms")), "")
             remedy = f"In this section the option is {mechanisms}." if mechanisms else ""
     else:
         problem = "nothing reads an option of this name here"
         remedy = _nearest(name, fields, "name")
-    options = options_of(kind.record)
+    options = known_options(kind)
     hidden = sounds_secret(name) or any(options[fields[near]].secret for near in difflib.get_close_matches(name, fields))
     value = MASK if hidden and entry.value else shown(entry.value)
     return Fault(file, entry.line, entry.section, shown(entry.name), value, problem, "", remedy, Severity.WARNING)
@@ -227,14 +238,26 @@ def read_client(section: IniSection, name: str, shared: IniSection | None, findi
     """Read one client with the shared values behind its own."""
     entries = {**(shared.entries if shared else {}), **section.entries}
     type_word = entries["type"].value if "type" in entries else MailboxType.IMAP.value
-    oauth = _oauth_on(entries.get(f"mail.{type_word}.auth.mechanisms".lower()))
-    values = read_values(POP_CLIENT, entries.values(), findings, surroundings, type_word=type_word, oauth=oauth)
+    oauth = _oauth_on(properties.mechanisms_of(entries, type_word))
+    own_last = sorted(entries.values(), key=lambda entry: entry.section == section.name)
+    values = read_values(POP_CLIENT, own_last, findings, surroundings, type_word=type_word, oauth=oauth)
+    for complaint in properties.apply(values, section.name):
+        findings.add(_complained(complaint, values, section, findings.file))
     require(POP_CLIENT, section, values, findings, type_word)
     wrong_shared = any(values.written[field].section != section.name for field in values.wrong)
     torn_shared = shared is not None and any(fault.section == shared.name for fault in findings.torn)
     blocked_by = {shared.name} if shared and (wrong_shared or torn_shared) else set()
     record = PopClient(section=section.name, name=name, **{**_PLACEHOLDERS, **values.sound})
     return Draft(findings.file, record, section.line, values.written, frozenset(values.wrong), frozenset(blocked_by))
+
+
+def _complained(complaint: properties.Complaint, values: Values, section: IniSection, file: str) -> Fault:
+    """A fault of properties. Where they are shared it is the client's own: only there they meet with its type."""
+    entry = values.written[complaint.name]
+    option = options_of(properties.MailProperties)[complaint.name]
+    value = MASK if option.secret else shown(entry.value)
+    severity = Severity.FAULT if complaint.keeps_down else Severity.WARNING
+    return Fault(file, entry.line, section.name, entry.name, value, complaint.problem, "", complaint.remedy, severity)
 
 
 def _oauth_on(mechanisms: Entry | None) -> bool:

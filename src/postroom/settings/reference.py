@@ -9,7 +9,8 @@ import difflib
 import sys
 from dataclasses import dataclass
 
-from postroom.settings.option import Option, options_of
+from postroom.settings.option import Option
+from postroom.settings.reading import known_options
 from postroom.settings.sections import (
     OPTIONS_WITHOUT_EFFECT,
     SECTIONS,
@@ -52,7 +53,7 @@ class Entry:
 
 def reference() -> tuple[Entry, ...]:
     """Every option of every section, in the order of declaration."""
-    return tuple(_entry(kind, option) for kind in SECTIONS for option in options_of(kind.record).values())
+    return tuple(_entry(kind, option) for kind in SECTIONS for option in known_options(kind).values())
 
 
 def find_entries(name: str) -> tuple[Entry, ...]:
@@ -70,12 +71,19 @@ def nearest_names(name: str) -> tuple[str, ...]:
     return tuple(difflib.get_close_matches(name.strip().lower(), list(names), 3, 0.5))
 
 
+def named_like(beginning: str) -> tuple[str, ...]:
+    """Names that begin so, in any case. A ``<type>`` in them is imap or pop3."""
+    types = ("imap", "pop3")
+    names = (entry.name.replace("<type>", word) for entry in reference() for word in types)
+    return tuple(dict.fromkeys(name for name in names if name.lower().startswith(beginning.lower())))
+
+
 def options_markdown() -> str:
     """The whole reference as one page of Markdown, ending in a line feed."""
     parts = [_INTRODUCTION]
     for kind in SECTIONS:
         parts.append(f"## {kind.name}\n\n{kind.sentence}")
-        parts += [_markdown(_entry(kind, option)) for option in options_of(kind.record).values()]
+        parts += [_markdown(_entry(kind, option)) for option in known_options(kind).values()]
     parts.append("## Known, but without effect in this version\n\nThese are answered with a warning.")
     parts += [f"In `{section}`: {_codes(names)}." for section, names in OPTIONS_WITHOUT_EFFECT.items()]
     parts.append(f"Sections: {_codes(SECTIONS_WITHOUT_EFFECT)}.")

@@ -19,6 +19,7 @@ from postroom.settings import values
 from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, option
 from postroom.settings.pop_client import PopClient
+from postroom.settings.properties import MailProperties
 from postroom.settings.words import PublishingStatus
 
 _WHOLE = "The option."
@@ -247,6 +248,7 @@ class SectionKind:
     sentence: str
     bare: bool = True  # a section with just this name
     named: bool = False  # sections with this name and a further part
+    properties: type | None = None  # JavaMail's, which stand in for its options
 
 
 POP_CLIENT = SectionKind(
@@ -255,6 +257,7 @@ POP_CLIENT = SectionKind(
     "One mailbox that is read; `pop-client` or `pop-client-<name>`. What all of them share may stand in "
     "`defaults-pop-client`; a section's own value wins.",
     named=True,
+    properties=MailProperties,
 )
 SECRET = SectionKind("secret-<secretName>", SecretSection, "The secret of one application.", bare=False, named=True)
 AUTHORITY = SectionKind(

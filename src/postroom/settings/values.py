@@ -28,6 +28,10 @@ BOOLEAN = "true, false"
 SECRET_FORMS = "the text itself, env:NAME or file:PATH"  # noqa: S105 - words, not a secret
 KEY_FORMS = "file:PATH, env:NAME, credential:NAME, keyring:SERVICE/USER"
 
+OAUTH_MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
+PASSWORD_MECHANISMS = ("PLAIN", "LOGIN")
+MECHANISMS = (*OAUTH_MECHANISMS, *PASSWORD_MECHANISMS)
+
 _CLOCK = re.compile(r"([0-9]{1,6}):([0-5][0-9]):([0-5][0-9])")
 _AMOUNT = re.compile(r"([0-9]{1,9}) ?([smh])", re.IGNORECASE)
 _SIZE = re.compile(r"([0-9]{1,15}) ?([kmg]?)", re.IGNORECASE)

@@ -34,6 +34,7 @@ from postroom.model import (
     Position,
     Reference,
     Refusal,
+    Repair,
     TokenFields,
     Trouble,
     TroubleKind,
@@ -43,7 +44,7 @@ from postroom.model import (
     WorkState,
 )
 from postroom.secret import Secret
-from postroom.store import allowances, capture, copies, grants, reading, work
+from postroom.store import allowances, capture, copies, grants, reading, repair, work
 from postroom.store.audits import Audits
 from postroom.store.blobs import Blobs
 from postroom.store.database import Database, translated
@@ -113,13 +114,38 @@ class Store:
         """How far a folder has been read. Raises ``LeaseLost``, as do all verbs that take a lease."""
         return await self._db.run(lambda db: capture.position(db, lease), writes=False)
 
-    async def advance(self, lease: Lease, state: str, *, read_whole: bool = False) -> int:
-        """Move a folder's state; return how many messages of a former epoch vanished, once the folder was read whole."""
-        return await self._db.run(lambda db: capture.advance(db, lease, state, read_whole=read_whole))
+    async def begin(self, lease: Lease, state: str | None, choice: str, total: int) -> None:
+        """Keep the state before anything was listed. At the very first time also how the first read was chosen."""
+        now = self._clock.now()
+        await self._db.run(lambda db: capture.begin(db, lease, state, choice, total, now))
 
-    async def rebirth(self, lease: Lease) -> int:
-        """Begin a new epoch of a folder; return its number."""
-        return await self._db.run(lambda db: capture.rebirth(db, lease))
+    async def progress(self, lease: Lease, left: int, rate: float, *, ended: bool) -> None:
+        """How far a folder's first read is: messages still to be listed, messages a second."""
+        ended_at = self._clock.now() if ended else None
+        await self._db.run(lambda db: capture.progress(db, lease, left, rate, ended_at))
+
+    async def advance(self, lease: Lease, state: str, *, read_whole: bool = False) -> Repair | None:
+        """Move a folder's state. When it was read whole a repair ends: return its numbers."""
+        now = self._clock.now()
+        return await self._db.run(lambda db: capture.advance(db, lease, state, now, read_whole=read_whole))
+
+    # --- repairs
+
+    async def rebirth(self, lease: Lease, reason: str) -> int:
+        """Begin a new epoch of a folder, and a repair; return its number."""
+        now = self._clock.now()
+        return await self._db.run(lambda db: repair.rebirth(db, lease, reason, now))
+
+    async def nameless(self, lease: Lease, listed: Sequence[Listed]) -> list[Listed]:
+        """Those of the listed that may be had already and whose Message-ID would tell."""
+        return await self._db.run(lambda db: repair.nameless(db, lease, listed), writes=False)
+
+    async def meet(self, lease: Lease, listed: Sequence[Listed], message_ids: Mapping[str, str]) -> list[Listed]:
+        """Give receipts the identities that their messages have now; return those of the listed that were not met.
+
+        ``listed`` is unknown; ``message_ids`` are by identifier, as ``mime.examine`` reads them.
+        """
+        return await self._db.run(lambda db: repair.meet(db, lease, listed, message_ids))
 
     async def spend(self, source: int, octets: int, most: float, per_second: float) -> float:
         """Count octets that were read of a source; return how many more may be.
@@ -155,6 +181,14 @@ class Store:
             return capture.capture(db, lease, client, batch, ids, now, addressing or Addressing())
 
         return await self._db.run(job, sync=True)
+
+    async def spare(self, lease: Lease, listed: Sequence[Listed], message_ids: Mapping[str, str]) -> None:
+        """Remember what a first read leaves at the server: a receipt each, and no message.
+
+        ``message_ids``, by identifier, are wanted where the server has no dates; by them a repair knows the message again.
+        """
+        now = self._clock.now()
+        await self._db.run(lambda db: capture.spare(db, lease, listed, message_ids, now))
 
     async def unsettled(self, lease: Lease, limit: int) -> list[Unsettled]:
         """Receipts whose disposition the server has not committed."""
@@ -335,6 +369,10 @@ class Store:
     async def troubles_of(self) -> list[tuple[str, str, Trouble]]:
         """Every trouble with its login and folder, for status."""
         return await self._db.run(reading.all_troubles, writes=False)
+
+    async def folders(self) -> list[reading.FolderRow]:
+        """The first read and the last repair of every folder, for status and check."""
+        return await self._db.run(reading.folders, writes=False)
 
     # --- within
 

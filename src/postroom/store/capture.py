@@ -7,24 +7,28 @@ unique key makes the second time nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
 
-from postroom.errors import LeaseHeld, LeaseLost
+from postroom.errors import LeaseHeld
 from postroom.model import (
     Addressing,
     Captured,
     Disposition,
+    FirstReading,
     Lease,
     Listed,
     Outcome,
     Position,
+    Repair,
     Trouble,
     TroubleKind,
     Unsettled,
 )
+from postroom.store import repair
+from postroom.store.fence import Fenced
 from postroom.store.shadows import IN_SHADOW
 
 _SOURCE = "SELECT id FROM sources WHERE type = ? AND server = ? AND login = ?"
@@ -35,8 +39,19 @@ _HOLDER = "SELECT holder FROM folders WHERE source = ? AND folder = ?"
 _LEASE = "UPDATE folders SET holder = ?3, fence = fence + 1, expires = ?4 WHERE source = ?1 AND folder = ?2 RETURNING fence"
 _RENEW = "UPDATE folders SET expires = ? WHERE holder = ?"
 _RELEASE = "UPDATE folders SET holder = '', expires = 0 WHERE source = ? AND folder = ? AND fence = ?"
-_FENCE = "SELECT epoch, state FROM folders WHERE source = ? AND folder = ? AND fence = ?"
 _ADVANCE = "UPDATE folders SET state = ? WHERE source = ? AND folder = ?"
+
+_FIRST = "SELECT choice, begun_at, total, remaining, rate, ended_at FROM first_reads WHERE source = ? AND folder = ?"
+_BEGIN = """
+INSERT INTO first_reads (source, folder, choice, begun_at, total, remaining) VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+ON CONFLICT DO NOTHING"""
+_PROGRESS = """
+UPDATE first_reads SET remaining = ?3, rate = ?4, ended_at = ?5 WHERE source = ?1 AND folder = ?2 AND ended_at IS NULL"""
+_SPARE = """
+INSERT INTO receipts
+  (source, folder, epoch, identifier, digest, size, internal_date, email_id, message_id, disposition, captured_at)
+SELECT ?1, ?2, ?3, value ->> 0, x'', value ->> 1, value ->> 2, value ->> 3, value ->> 4, 'keep', ?5
+FROM json_each(?4) WHERE true ON CONFLICT DO NOTHING"""
 
 # value ->> 0 is the identifier; an array's elements are read by their places, in the order that _rows writes them.
 _UNKNOWN = """
@@ -79,19 +94,8 @@ _SEGMENT = """
 INSERT INTO segments (id, committed) VALUES (?1, ?2)
 ON CONFLICT (id) DO UPDATE SET committed = max(committed, excluded.committed)"""
 
-_REBORN = """
-INSERT INTO reborn (receipt, source, folder, digest, internal_date, removed)
-SELECT id, source, folder, digest, internal_date, settled_at IS NOT NULL AND disposition IN ('delete', 'move') FROM receipts
-WHERE source = ?1 AND folder = ?2 AND epoch = ?3 AND gone_at IS NULL ON CONFLICT DO NOTHING"""
-_REBIRTH = "UPDATE folders SET epoch = epoch + 1, state = NULL WHERE source = ? AND folder = ? RETURNING epoch"
-_DROP_TROUBLES = "DELETE FROM troubles WHERE source = ? AND folder = ?"
-_ANY_REBORN = "SELECT 1 FROM reborn WHERE source = ? AND folder = ? LIMIT 1"
-_NEW_RECEIPTS = "SELECT id, digest, internal_date, email_id FROM receipts WHERE id > ?"
-_SAME_DIGEST = """
-SELECT b.receipt, coalesce(r.message, r.id), r.disposition FROM reborn b JOIN receipts r ON r.id = b.receipt
-WHERE b.source = ?1 AND b.folder = ?2 AND b.digest = ?3 AND (b.removed = 0 OR b.internal_date = ?4)
-ORDER BY b.internal_date <> ?4, b.receipt LIMIT 1"""
-_TIED = "UPDATE receipts SET message = ?2, disposition = coalesce(?3, disposition) WHERE id = ?1"
+_NEW_RECEIPTS = "SELECT id, digest, email_id FROM receipts WHERE id > ?"
+_TIED = "UPDATE receipts SET message = ?2 WHERE id = ?1"
 _SAME_EMAIL = """
 SELECT coalesce(message, id) FROM receipts WHERE source = ? AND email_id = ? AND id <= ? AND digest = ? ORDER BY id LIMIT 1"""
 
@@ -109,21 +113,6 @@ ON CONFLICT DO UPDATE SET kind = excluded.kind, detail = excluded.detail, attemp
 _TROUBLES = """
 SELECT identifier, size, internal_date, email_id, kind, detail, attempts, first_seen, not_before
 FROM troubles WHERE source = ? AND folder = ? AND epoch = ? ORDER BY first_seen"""
-
-
-class Fenced:
-    """A transaction's right to write what belongs to a folder. Raises ``LeaseLost`` when another holds the folder now."""
-
-    def __init__(self, db: apsw.Connection, lease: Lease) -> None:
-        row = db.execute(_FENCE, (lease.source, lease.folder, lease.fence)).fetchone()
-        if row is None:
-            raise LeaseLost(lease.folder)
-        self.db = db
-        self.source = lease.source
-        self.folder = lease.folder
-        self.epoch = int(row[0])
-        self.state = row[1]
-        self.key = (self.source, self.folder, self.epoch)
 
 
 def source_id(db: apsw.Connection, type_: str, server: str, login: str) -> int:
@@ -160,26 +149,31 @@ def release(db: apsw.Connection, leases: Iterable[Lease]) -> None:
 def position(db: apsw.Connection, lease: Lease) -> Position:
     """How far a folder has been read."""
     fenced = Fenced(db, lease)
-    return Position(fenced.epoch, None if fenced.state is None else str(fenced.state))
+    row: Any = db.execute(_FIRST, (lease.source, lease.folder)).fetchone()
+    first = None if row is None else FirstReading(*row)
+    return Position(fenced.epoch, None if fenced.state is None else str(fenced.state), first, repair.under_way(fenced))
 
 
-def advance(db: apsw.Connection, lease: Lease, state: str, *, read_whole: bool) -> int:
-    """Move the state. With ``read_whole``, what was not met again after a rebirth has vanished; return how many."""
+def begin(db: apsw.Connection, lease: Lease, state: str | None, choice: str, total: int, now: float) -> None:
+    """Keep the state before anything was listed; when it is the first, also what the first read was to be."""
+    fenced = Fenced(db, lease)
+    db.execute(_BEGIN, (lease.source, lease.folder, choice, now, total))
+    if state != fenced.state:
+        db.execute(_ADVANCE, (state, lease.source, lease.folder))
+
+
+def progress(db: apsw.Connection, lease: Lease, left: int, rate: float, ended_at: float | None) -> None:
+    """How far the first read is."""
+    Fenced(db, lease)
+    db.execute(_PROGRESS, (lease.source, lease.folder, left, rate, ended_at))
+
+
+def advance(db: apsw.Connection, lease: Lease, state: str, now: float, *, read_whole: bool) -> Repair | None:
+    """Move the state. With ``read_whole`` a repair ends; what was not met again has vanished."""
     fenced = Fenced(db, lease)
     if state != fenced.state:
         db.execute(_ADVANCE, (state, lease.source, lease.folder))
-    if not read_whole:
-        return 0
-    db.execute("DELETE FROM reborn WHERE source = ? AND folder = ?", (lease.source, lease.folder))
-    return db.changes()
-
-
-def rebirth(db: apsw.Connection, lease: Lease) -> int:
-    """Begin a new epoch: identities are not comparable any more. What is known waits to be met again by its digest."""
-    fenced = Fenced(db, lease)
-    db.execute(_REBORN, fenced.key)
-    db.execute(_DROP_TROUBLES, (lease.source, lease.folder))
-    return int(db.execute(_REBIRTH, (lease.source, lease.folder)).get)
+    return repair.end(fenced, now) if read_whole else None
 
 
 def unknown(db: apsw.Connection, lease: Lease, listed: Sequence[Listed]) -> tuple[list[Listed], list[Listed]]:
@@ -211,16 +205,25 @@ def capture(
     rows = json.dumps([_row(captured, public) for captured, public in zip(batch, ids, strict=True)])
     last = int(db.execute(_LAST_RECEIPT).get)
     whom = (addressing.address, addressing.copy_header, addressing.copy_limit, "shadow" if shadow else "")
+    met = repair.meet_by_octets(fenced, batch)
     db.execute(_RECEIPTS, (*fenced.key, rows, now))
     receipts = db.changes()
-    matched = _match(fenced, last, batch)
-    if receipts == len(batch) and not matched:  # nothing was known: the rows have consecutive numbers, in this order
+    tied = _tie(fenced, last, batch)
+    if receipts == len(batch) and not tied:  # nothing was known: the rows have consecutive numbers, in this order
         db.execute(_NEW_MESSAGES, (rows, now, client, last, *whom))
     else:
         db.execute(_MESSAGES, (*fenced.key, rows, now, client, last, *whom))
     db.execute(_WORK, (last,))
     db.execute(_HAD, (*fenced.key, rows))
-    return Outcome(receipts - matched, matched, len(batch) - receipts)
+    repair.brought(fenced, receipts - tied)
+    return Outcome(receipts - tied, met + tied, len(batch) - receipts - met)
+
+
+def spare(db: apsw.Connection, lease: Lease, listed: Sequence[Listed], message_ids: Mapping[str, str], now: float) -> None:
+    """Receipts without messages, for what a first read leaves at the server. What has a receipt keeps it."""
+    fenced = Fenced(db, lease)
+    rows = [(*message, message_ids.get(message.identifier, "")) for message in listed]
+    db.execute(_SPARE, (*fenced.key, json.dumps(rows), now))
 
 
 def _row(captured: Captured, public: str) -> list[object]:
@@ -244,37 +247,18 @@ def segment_committed(db: apsw.Connection, segment: int, end: int) -> None:
     db.execute(_SEGMENT, (segment, end))
 
 
-def _match(fenced: Fenced, last: int, batch: Sequence[Captured]) -> int:
-    """Tie new receipts to messages had under another identity: of a former epoch, or in another folder.
-
-    Each receipt of a former epoch is met again once: two identical mails are two.
-    """
+def _tie(fenced: Fenced, last: int, batch: Sequence[Captured]) -> int:
+    """Tie new receipts to messages had in another folder of the source, by the server's own identity; return how many."""
     db = fenced.db
-    reborn = db.execute(_ANY_REBORN, (fenced.source, fenced.folder)).fetchone() is not None
-    if not reborn and not any(captured.listed.email_id for captured in batch):
+    if not any(captured.listed.email_id for captured in batch):
         return 0
-    matched = 0
-    for receipt, digest, internal_date, email_id in db.execute(_NEW_RECEIPTS, (last,)).fetchall():
-        message, disposition = _met_again(fenced, digest, internal_date) if reborn else (None, None)
-        if message is None and email_id:
-            row = db.execute(_SAME_EMAIL, (fenced.source, email_id, last, digest)).fetchone()
-            message = None if row is None else row[0]
-        if message is not None:
-            db.execute(_TIED, (receipt, message, disposition))
-            matched += 1
-    return matched
-
-
-def _met_again(fenced: Fenced, digest: Any, internal_date: Any) -> tuple[Any, Any]:
-    """The message of a former epoch that this is, with what was decided about it when it was captured.
-
-    One that we removed is met only with its own date: a later one with the same octets is new mail.
-    """
-    row = fenced.db.execute(_SAME_DIGEST, (fenced.source, fenced.folder, digest, internal_date)).fetchone()
-    if row is None:
-        return None, None
-    fenced.db.execute("DELETE FROM reborn WHERE receipt = ?", (row[0],))
-    return row[1], row[2]
+    tied = 0
+    for receipt, digest, email_id in db.execute(_NEW_RECEIPTS, (last,)).fetchall():
+        row = db.execute(_SAME_EMAIL, (fenced.source, email_id, last, digest)).fetchone() if email_id else None
+        if row is not None:
+            db.execute(_TIED, (receipt, row[0]))
+            tied += 1
+    return tied
 
 
 def unsettled(db: apsw.Connection, lease: Lease, limit: int) -> list[Unsettled]:

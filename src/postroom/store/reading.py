@@ -5,11 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
-from postroom.model import Condition, Copy, Facts, Handled, Health, Listed, MessageRow, Reference, Trouble, TroubleKind
+from postroom.model import (
+    Condition,
+    Copy,
+    Facts,
+    FirstReading,
+    Handled,
+    Health,
+    Listed,
+    MessageRow,
+    Reference,
+    Repair,
+    Trouble,
+    TroubleKind,
+)
 from postroom.store import copies
 
 _REPORT = """
@@ -39,7 +52,27 @@ SELECT s.login, t.folder, t.identifier, t.size, t.internal_date, t.email_id, t.k
        t.not_before
 FROM troubles t JOIN sources s ON s.id = t.source ORDER BY t.first_seen"""
 _READERS = "SELECT DISTINCT s.login, f.holder FROM folders f JOIN sources s ON s.id = f.source WHERE f.holder <> ''"
+_FOLDERS = """
+SELECT s.type, s.server, s.login, f.folder, f.state IS NULL AND f.epoch = 1,
+       i.choice, i.begun_at, i.total, i.remaining, i.rate, i.ended_at,
+       p.reason, p.begun_at, p.matched, p.compared, p.fresh, p.vanished, p.ended_at
+FROM folders f JOIN sources s ON s.id = f.source
+LEFT JOIN first_reads i ON i.source = f.source AND i.folder = f.folder
+LEFT JOIN repairs p ON p.source = f.source AND p.folder = f.folder
+ORDER BY f.source, f.folder"""
 _LAST = 2**62
+
+
+class FolderRow(NamedTuple):
+    """A folder that was looked at."""
+
+    type: str
+    server: str
+    login: str
+    folder: str
+    unread: bool  # it was never read: first-read acts
+    first: FirstReading | None
+    repair: Repair | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +149,20 @@ def _message(row: Any) -> MessageRow:
         copy_header=row[18],
         handled=Handled(row[19]),
     )
+
+
+def folders(db: apsw.Connection) -> list[FolderRow]:
+    """Every folder that was looked at."""
+    rows: Any = db.execute(_FOLDERS)
+    return [
+        FolderRow(
+            *(kind, server, login, folder),
+            unread=bool(unread),
+            first=None if rest[0] is None else FirstReading(*rest[:6]),
+            repair=None if rest[6] is None else Repair(*rest[6:]),
+        )
+        for kind, server, login, folder, unread, *rest in rows
+    ]
 
 
 def all_troubles(db: apsw.Connection) -> list[tuple[str, str, Trouble]]:

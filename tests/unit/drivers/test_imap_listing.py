@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -53,6 +53,13 @@ class Folder:
         self.selected = Selected(folder, self.validity, next_, len(self.messages))
         return self.selected
 
+    async def send(self, line: bytes) -> bytes:
+        return line
+
+    async def until(self, line: bytes) -> AsyncIterator[types.Response]:
+        for response in await self.command(line):
+            yield response
+
     async def command(self, line: bytes) -> list[types.Response]:
         self.commands.append(line)
         found = re.match(rb"UID FETCH (\d+|\*)(?::(\d+|\*))? ", line)
@@ -91,6 +98,25 @@ async def whole(reader: ImapReader, state: str | None, limit: int) -> tuple[list
 
 GAPS = st.lists(st.one_of(st.integers(1, 3), st.sampled_from([1, 5, 40, 999, 1000, 1001, 5000])), max_size=25)
 LIMITS = st.sampled_from([1, 2, 3, 7, 10, 100])
+
+
+def test_p21_much_below_a_wide_gap_is_not_listed_again_and_again() -> None:
+    """Width is learned: from one stretch of a large folder to the next, over all its cycles."""
+    folder = Folder()
+    folder.arrive(*range(1, 10_001), *range(9_000_000, 9_000_010))
+    listed = 0
+    command = folder.command
+
+    async def counted(line: bytes) -> list[types.Response]:
+        nonlocal listed
+        responses = await command(line)
+        listed += len(responses)
+        return responses
+
+    folder.command = counted  # type: ignore[method-assign]
+    found, _ = asyncio.run(whole(reader_of(folder), None, 100))
+    assert found == [*range(9_000_009, 8_999_999, -1), *range(10_000, 0, -1)]
+    assert listed < 4 * len(found)
 
 
 def numbers(start: int, gaps: Sequence[int]) -> list[int]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from house import House, count, until
 
-from fakes import START, HandClock, MemoryReader, MemoryServer, Recorder, client, kit
+from fakes import START, client
 from postroom import events
-from postroom.drivers import Kit, Mailbox
-from postroom.engine.budget import Budget
 from postroom.engine.supervise import Supervisor
-from postroom.engine.watch import Surroundings, Watch
 from postroom.engine.work import Worker
 from postroom.errors import (
     ConnectError,
@@ -30,86 +26,7 @@ from postroom.errors import (
     TokenRefused,
 )
 from postroom.model import Disposition, Health
-from postroom.settings import PopClient
 from postroom.store import Store
-
-
-class House:
-    """What runs around watches: one store, servers by login, settings that a test changes."""
-
-    def __init__(self, directory: Path) -> None:
-        self.clock = HandClock()
-        self.observer = Recorder()
-        self.store = Store(directory, self.clock, f"file:{directory / 'vault.key'}", {})
-        self.servers: dict[str, MemoryServer] = {}
-        self.opening: list[PostroomError] = []  # what the next logins come to
-        self.readers: list[MemoryReader] = []
-        self.mailboxes: dict[str, Mailbox] = {}
-        self.told = 0
-        self.set(client())
-        kit_ = kit(self.clock)
-        budget = Budget(self.clock, self.observer)
-        self.around = Surroundings(self.store, kit_, self.observer, lambda *_: None, self._captured, budget)
-        self._running: list[asyncio.Task[None]] = []
-
-    def _captured(self) -> None:
-        self.told += 1
-
-    def set(self, section: PopClient) -> None:
-        """The configuration says this now."""
-        self.mailboxes[section.section] = Mailbox(section, None, {})
-
-    def current(self, section: str = "pop-client-a") -> Mailbox | None:
-        return self.mailboxes.get(section)
-
-    def server(self, login: str = "a@example.org") -> MemoryServer:
-        if login not in self.servers:
-            self.servers[login] = MemoryServer(clock=self.clock)
-        return self.servers[login]
-
-    @asynccontextmanager
-    async def open_reader(self, mailbox: Mailbox, _kit: Kit) -> AsyncIterator[MemoryReader]:
-        if self.opening:
-            raise self.opening.pop(0)
-        self.readers.append(MemoryReader(self.server(mailbox.client.mailbox)))
-        yield self.readers[-1]
-
-    def watch(self, section: str = "pop-client-a") -> Watch:
-        return Watch(section, lambda: self.current(section), self.around)
-
-    def start(self, watch: Watch) -> asyncio.Task[None]:
-        task = asyncio.create_task(watch.run())
-        self._running.append(task)
-        return task
-
-    async def health(self, section: str = "pop-client-a") -> Health:
-        return (await self.store.conditions())[section].health
-
-    async def stop(self) -> None:
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-        self.store.close()
-
-
-@pytest.fixture
-async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    house = House(tmp_path)
-    monkeypatch.setattr("postroom.engine.watch.open_reader", house.open_reader)
-    yield house
-    await house.stop()
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    """Wait for what other tasks and threads do; what never happens fails the test."""
-    async with asyncio.timeout(5):
-        while not happened():  # noqa: ASYNC110 - there is nothing to be told by
-            await asyncio.sleep(0)
-
-
-async def count(house: House) -> int:
-    return sum(counts.messages for counts in (await house.store.counts()).values())
-
 
 # --- cycles -----------------------------------------------------------------------------------------------------------
 
@@ -125,7 +42,7 @@ async def test_cycles_follow_one_another_over_one_conversation(house: House) -> 
     assert len(house.readers) == 1
     assert house.told == 2
     assert await house.health() is Health.WORKING
-    assert house.observer.names() == ["connected", "read", "read"]
+    assert house.observer.names() == ["connected", "first_read", "read", "read"]
 
 
 async def test_a_large_folder_is_read_without_a_pause(house: House) -> None:

@@ -12,9 +12,11 @@ from postroom.net.refusals import (
     Rule,
     Verdict,
     Where,
+    backoff_of,
     explain,
     heard_from_token_body,
     heard_from_words,
+    limit_of,
     read_rules,
     rules,
 )
@@ -234,6 +236,54 @@ def test_a_body_that_is_none_is_no_trouble(body: bytes) -> None:
 def test_a_page_of_google_tells_status_and_error() -> None:
     heard = heard_from_words(Where.PAGE, "google", "Access blocked\nError 403: org_internal")
     assert (heard.status, heard.error, heard.words) == (403, "org_internal", "Access blocked Error 403: org_internal")
+
+
+@pytest.mark.parametrize(
+    ("words", "limit"),
+    [
+        ("NO [LIMIT] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", 10),
+        ("NO [UNAVAILABLE] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=16)", 16),
+        ("BYE Too many connections: limit of 5 simultaneous connections", 5),
+        ("NO you have 30 connections open already, too many connections", 30),
+        ("NO [ALERT] Too many simultaneous connections. (Failure)", None),
+        ("BYE Maximum connection limit reached for 192.0.2.1", None),  # Courier: the number is an address
+        ("NO Too many connections (connections=0)", None),
+        ("NO [AUTHENTICATIONFAILED] 5 wrong passwords", None),
+    ],
+)
+def test_p16_a_limit_is_learned_where_it_is_named(words: str, limit: int | None) -> None:
+    assert limit_of(words) == limit
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "BYE Maximum connection limit reached for 192.0.2.1",
+        "NO [ALERT] Too many simultaneous connections. (Failure)",
+        "NO Maximum number of connections exceeded",
+        "BYE Too many open connections from your address",
+        "BYE Connection limit exceeded",
+    ],
+)
+def test_p16_a_limit_without_a_number_is_a_limit(words: str) -> None:
+    rule = explain(heard_from_words(Where.LOGIN, "", words))
+    assert rule is not None
+    assert rule.fate is Verdict.THROTTLE
+    assert rule.name == "login-too-many-connections"
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("BAD Request is throttled. Suggested Backoff Time: 89117 milliseconds", 89.117),
+        ("suggested backoff time 5000 ms", 5.0),
+        ("Back-off time: 30 seconds", 30.0),
+        ("try again later", None),
+        ("Suggested Backoff Time: soon", None),
+    ],
+)
+def test_a_time_that_is_named_is_kept(words: str, seconds: float | None) -> None:
+    assert backoff_of(words) == seconds
 
 
 TEXT = st.text(max_size=30) | st.from_regex(r"AADSTS[0-9]{1,12}: .?", fullmatch=True)

@@ -392,7 +392,8 @@ def test_a_fault_of_the_log_is_not_one_of_the_whole() -> None:
     [
         ("cycletime = 1m", "nothing reads an option of this name here", "The nearest known name is cycle-time."),
         ("cycletimes = 1m", "nothing reads an option of this name here", "The nearest known name is cycle-time."),
-        ("mail.imap.connectiontimeout = 5", "accepted, without effect", ""),
+        ("mail.imap.fetchsize = 5", "accepted, without effect", "Messages are written to the disk as they come."),
+        ("mail.imap.statuscachetimeout = 5", "accepted, without effect", ""),
         (
             "mail.pop3.auth.mechanisms = XOAUTH2",
             "accepted, without effect",

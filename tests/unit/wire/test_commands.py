@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,8 +36,17 @@ from postroom.wire.imap.utf7 import decode
         (commands.uid_move(b"1", "Done"), b'UID MOVE 1 "Done"'),
         (commands.uid_copy(b"1", "Done"), b'UID COPY 1 "Done"'),
         (commands.uid_expunge(b"1:2"), b"UID EXPUNGE 1:2"),
+        (commands.select(b"INBOX.Done", condstore=False), b'SELECT "INBOX.Done"'),
+        (commands.select("Entwürfe".encode(), condstore=True), b"SELECT {9}\r\nEntw\xc3\xbcrfe (CONDSTORE)"),
+        (commands.uid_move(b"1", b"a\nb"), b"UID MOVE 1 {3}\r\na\nb"),
+        (commands.uid_search(b"DELETED", extended=False), b"UID SEARCH DELETED"),
+        (commands.uid_search(b"1:5 ALL", extended=True), b"UID SEARCH RETURN (ALL) 1:5 ALL"),  # RFC 4731 section 3.1
+        (commands.listing("*", special_use=True), b'LIST (SPECIAL-USE) "" "*"'),  # RFC 6154 section 5.1
+        (commands.listing(""), b'LIST "" ""'),
+        (commands.enable(["IMAP4rev2", "UTF8=ACCEPT"]), b"ENABLE IMAP4rev2 UTF8=ACCEPT"),
+        (commands.identification({"name": "a\\b"}), b'ID ("name" "a\\\\b")'),  # RFC 2971 section 3.1
     ],
-    ids=lambda value: value.decode(),
+    ids=lambda value: value.decode("latin-1"),
 )
 def test_lines(written: bytes, line: bytes) -> None:
     assert written == line
@@ -64,6 +75,47 @@ def test_a_server_reads_the_name_that_we_meant(name: str) -> None:
     status = parse(parts)
     assert isinstance(status, MailboxStatus)
     assert decode(status.mailbox) == ("INBOX" if name.upper() == "INBOX" else name)
+
+
+# --- literals ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=20).map(lambda octets: octets.replace(b"\0", b"")), max_size=4), st.integers(-1, 20))
+def test_a_server_that_reads_literals_hears_what_we_meant(strings: list[bytes], unasked: int) -> None:
+    """Played through as RFC 9051 section 4.3 and RFC 7888 have it: leave is asked for where it must be, and for nothing else."""
+    line = b"P1 X" + b"".join(b" " + commands.string(octets) for octets in strings)
+    heard: list[bytes] = []
+    pieces = commands.pieces(line, unasked)
+    stream = b"\r\n".join(pieces)
+    for piece in pieces[:-1]:
+        announced = re.search(rb"\{(\d+)\}\Z", piece)
+        assert announced is not None
+        assert int(announced[1]) > unasked
+    at = len(b"P1 X")
+    while at < len(stream):
+        literal = re.compile(rb" \{(\d+)(\+?)\}\r\n").match(stream, at)
+        quoted = re.compile(rb' "((?:[^"\\]|\\.)*)"').match(stream, at)
+        if literal is not None:
+            size = int(literal[1])
+            assert bool(literal[2]) == (size <= unasked)
+            heard.append(stream[literal.end() : literal.end() + size])
+            at = literal.end() + size
+        else:
+            assert quoted is not None
+            heard.append(re.sub(rb"\\(.)", rb"\1", quoted[1]))
+            at = quoted.end()
+    assert heard == strings
+
+
+@pytest.mark.parametrize("line", [b"P1 X\r\nP2 DELETE INBOX", b"P1 X {2}\nab\r\n", b'P1 X "{1}"\r\n'])
+def test_a_line_end_that_belongs_to_no_literal_is_refused(line: bytes) -> None:
+    with pytest.raises(LocalProtocolError):
+        commands.pieces(line, commands.UNLIMITED)
+
+
+def test_nul_is_in_no_string() -> None:
+    with pytest.raises(LocalProtocolError):
+        commands.string(b"\xff\0")
 
 
 # --- sequence sets ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from postroom.wire.imap.commands import quoted, sequence_sets
 from postroom.wire.imap.fragments import STREAMED, Fragments
 from postroom.wire.imap.grammar import parse
 from postroom.wire.imap.numbers import Numbers
@@ -165,7 +166,7 @@ EXAMPLES: list[tuple[str, bytes, Response]] = [
     (
         "9051 8",
         b"* 12 FETCH (BODY[HEADER] {8}\r\nA: b\r\n\r\n)",
-        Fetch(12, others={"BODY[HEADER]": b"A: b\r\n\r\n"}),
+        Fetch(12, header=b"A: b\r\n\r\n"),
     ),
     ("7162 3.1.4", b"* 1 FETCH (UID 4 MODSEQ (65402) FLAGS (\\Seen))", Fetch(1, uid=4, modseq=65402, flags=frozenset({"\\seen"}))),
     (
@@ -358,8 +359,9 @@ def test_a_streamed_body_is_told_from_octets() -> None:
 # --- properties -------------------------------------------------------------------------------------------------------
 
 _WORDS = [b"* ", b"1 ", b"FETCH ", b"(", b")", b"UID ", b"BODY[] ", b'"', b"\\", b"NIL", b"OK ", b"[", b"]", b"P1 ", b"STATUS "]
+_NEWER = [b"ESEARCH ", b"TAG ", b"ALL ", b"COUNT ", b"VANISHED ", b"EARLIER", b"ENABLED ", b"ID ", b"NAMESPACE ", b"1:5", b","]
 _TOKENS = st.lists(
-    st.one_of(st.sampled_from([*_WORDS, b"FLAGS ", b"LIST ", b"SEARCH ", b"{", b"}", b" ", b"+"]), st.binary(max_size=3)),
+    st.one_of(st.sampled_from([*_WORDS, b"FLAGS ", b"LIST ", b"SEARCH ", *_NEWER, b"{", b"}", b" ", b"+"]), st.binary(max_size=3)),
     max_size=20,
 )
 PARTS = st.lists(_TOKENS.map(b"".join), min_size=1, max_size=5).map(lambda parts: parts if len(parts) % 2 else parts[:-1])
@@ -444,3 +446,49 @@ def test_a_search_comes_back_as_it_was_written(numbers: list[int]) -> None:
 def test_a_status_comes_back_as_it_was_written(name: bytes, items: dict[str, int]) -> None:
     line = b" ".join(b"%b %d" % (key.encode(), value) for key, value in items.items())
     assert read(b"* STATUS " + written(name) + b" (" + line + b")") == MailboxStatus(name, items)
+
+
+UIDS = st.sets(st.integers(1, 300) | st.integers(2**32 - 20, 2**32 - 1), min_size=1, max_size=30)
+
+
+@given(st.from_regex(r"[A-Za-z0-9]{0,6}", fullmatch=True), st.none() | UIDS, st.none() | st.integers(0, 2**63), st.integers())
+def test_an_esearch_in_any_order_comes_back_as_it_was_written(
+    tag: str, uids: set[int] | None, count: int | None, seed: int
+) -> None:
+    items = [b"MODSEQ 7", b"X-OTHER (a (b c))"]
+    items += [b"ALL " + sequence_sets(uids)[0]] if uids else []
+    items += [b"COUNT %d" % count] if count is not None else []
+    random.Random(seed).shuffle(items)
+    correlator = b' (TAG "%b")' % tag.encode() if tag else b""
+    found = read(b"* ESEARCH" + b" ".join([correlator, b"UID", *items]))
+    assert found == ESearch(tag, uid=True, count=count, all=Numbers.of(uids) if uids else None)
+
+
+@given(UIDS, st.booleans())
+def test_vanished_comes_back_as_it_was_written(uids: set[int], earlier: bool) -> None:
+    line = b"* VANISHED " + b"(EARLIER) " * earlier + sequence_sets(uids)[0]
+    assert read(line) == Vanished(Numbers.of(uids), earlier)
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z-]{1,9}", fullmatch=True), st.none() | st.text(st.characters(categories=["L", "Nd"]), max_size=9)
+    )
+)
+def test_an_id_comes_back_as_it_was_written(fields: dict[str, str | None]) -> None:
+    pairs = b" ".join(written(k.encode()) + b" " + (b"NIL" if v is None else written(v.encode())) for k, v in fields.items())
+    assert read(b"* ID (" + pairs + b")") == ServerId({key: value for key, value in fields.items() if value is not None})
+
+
+SPACES = st.lists(st.tuples(STRINGS, st.none() | st.sampled_from([b"/", b".", b"\\"])), max_size=3)
+
+
+@given(SPACES, SPACES)
+def test_namespaces_come_back_as_they_were_written(
+    personal: list[tuple[bytes, bytes | None]], others: list[tuple[bytes, bytes | None]]
+) -> None:
+    def spaces(found: list[tuple[bytes, bytes | None]]) -> bytes:
+        each = [b"(" + written(prefix) + b" " + (b"NIL" if sign is None else quoted(sign)) + b")" for prefix, sign in found]
+        return b"(" + b"".join(each) + b")" if each else b"NIL"
+
+    assert read(b"* NAMESPACE " + b" ".join(map(spaces, [personal, others, []]))) == Namespace(tuple(personal))

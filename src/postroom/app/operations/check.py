@@ -15,10 +15,11 @@ from postroom.app.core import Core, opened
 from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
 from postroom.clock import SystemClock
-from postroom.drivers import Step, open_probe
+from postroom.drivers import First, Step, open_probe
 from postroom.engine.forecast import Ending, soon
 from postroom.errors import PostroomError
 from postroom.net.credentials import TokenSource
+from postroom.settings import PopClient
 
 _AT_ONCE = 16
 
@@ -80,16 +81,28 @@ async def check_client(core: Core, section: str, tokens: TokenSource | None = No
         return Finding(section, True, "disabled (enable-client = false)")
     try:
         probe = open_probe(mailbox, core.kit, tokens)
-        steps = tuple([step async for step in probe.steps(mailbox.client.folder_path)])
+        steps = tuple([step async for step in probe.steps(mailbox.client.folder_path, await _first_reads(core, mailbox.client))])
     except PostroomError as error:
         return Finding(section, False, str(error), error.remedy)
     last = steps[-1]
     if last.error is not None:
         return Finding(section, False, str(last.error), last.error.remedy, steps)
+    found = next((step.words for step in reversed(steps) if step.name == "select"), last.words)
     place = core.kit.providers.place_of(mailbox.client, mailbox.authorities)
     how = "with a token" if mailbox.client.uses_oauth else "with the password"
-    words = f"logged in at {place.host}:{place.port} as {mailbox.client.mailbox} {how}; {last.words}"
+    words = f"logged in at {place.host}:{place.port} as {mailbox.client.mailbox} {how}; {found}"
     return Finding(section, True, words, steps=steps)
+
+
+async def _first_reads(core: Core, client: PopClient) -> dict[str, First]:
+    """The folders that were never read, with what would be read of them now."""
+    place = (client.type.value, core.kit.providers.place_of(client, core.live.configuration.authorities).host.lower())
+    read = {
+        row.folder
+        for row in await core.store.folders()
+        if not row.unread and (row.type, row.server, row.login) == (*place, client.mailbox)
+    }
+    return {folder: client.first_read for folder in client.folder_path if folder not in read}
 
 
 def as_lines(finding: Finding) -> Iterator[str]:

@@ -68,6 +68,7 @@ class Answers:
     name: str  # the section is pop-client-<name>
     password: str = ""  # file:NAME or env:NAME: the password or the refresh token; with OAuth it may be in the vault instead
     oauth: OAuthAnswers | None = None  # None: a password
+    first_read: str = ""  # all, new or YYYY-MM-DD; empty for the default, which is not written
 
 
 def drafted(found: Found, answers: Answers) -> str:
@@ -287,6 +288,9 @@ def _client(found: Found, server: FoundServer, answers: Answers) -> Iterator[str
         yield f"password = {answers.password}"
     else:
         yield from _oauth(found, server, answers, answers.oauth)
+    if answers.first_read:
+        yield "# what of the messages that are there is read: all, new for none of them, or a day (UTC) to begin with"
+        yield f"first-read = {answers.first_read}"
 
 
 def _place(found: Found, server: FoundServer, oauth: OAuthAnswers | None) -> Iterator[str]:

@@ -32,7 +32,7 @@ from postroom.net.stream import Dialer
 from postroom.secret import Secret
 from postroom.settings.ini import read_ini
 from postroom.settings.option import Surroundings
-from postroom.settings.values import date, google_application
+from postroom.settings.values import date, first_read, google_application
 
 GOOGLE, MICROSOFT = "google", "microsoft"
 
@@ -51,6 +51,7 @@ class Given:
     expires: str | None = None
     publishing_status: str | None = None
     oauth_user: str | None = None
+    first_read: str | None = None  # all, new or YYYY-MM-DD
     yes: bool = False  # write without asking
     capture: bool | None = None
 
@@ -101,7 +102,7 @@ async def _connect(file: Path, section: str, answers: draft.Answers, wish: Wish,
             talk.say(line)
         if not finding.ok:
             return 1
-    if capture is None:
+    if capture is None and answers.first_read != "new":  # of which no message is there yet
         capture = talk.interactive and await _yes(talk, "Capture the newest message now, to see that it works?")
     if capture:
         await _capture_one(live, section, talk)
@@ -165,6 +166,7 @@ class _Questions:
             answers = draft.Answers(name=name, password=reference)
         else:
             answers = draft.Answers(name=name, oauth=await self._oauth(grant))
+        answers = dataclasses.replace(answers, first_read=await self._first_read())
         if self._missing:
             raise ConfigError(f"without a terminal these must be given: {', '.join(self._missing)}")
         return answers, self._secrets
@@ -185,6 +187,20 @@ class _Questions:
             chosen = await self._choice("1, 2 or 3", "1", "--grant")
             return {"2": "service_account", "3": "password"}.get(chosen, "refresh_token")
         return "refresh_token" if provider == MICROSOFT else "password"
+
+    async def _first_read(self) -> str:
+        """The choice as it is written; it is asked of everybody, for the first connection must neither flood nor surprise."""
+        said = self._given.first_read
+        if said is None:
+            self._talk.say("What of the messages that are in the mailbox already is to be read: all (1), none, only new ones (2)?")
+            self._talk.say("Or those that came on a day or later: write the day, YYYY-MM-DD.")
+            said = await self._choice("1, 2 or a day", "1", "--first-read")
+        said = {"1": "all", "2": "new"}.get(said, said.lower())
+        try:
+            first_read(said, Surroundings(self._folder, {}, Path.read_bytes))
+        except ValueError:
+            raise ConfigError(f"{said!r} is no choice of a first read", option="first-read", valid="all, new, YYYY-MM-DD") from None
+        return said
 
     async def _choice(self, prompt: str, default: str, option: str) -> str:
         if not self._talk.interactive:

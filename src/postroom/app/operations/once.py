@@ -5,17 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import click
 
 from postroom.app.config import Live
 from postroom.app.observing import Quiet
 from postroom.app.serve import run_once, silent
-from postroom.app.terminal import ELSEWHERE, FAILED, print_json, run_to_end
+from postroom.app.terminal import ELSEWHERE, FAILED, print_json, run_to_end, shown_span
 from postroom.clock import SystemClock
+from postroom.drivers import shown_octets
 from postroom.engine.read import Progress
 from postroom.engine.supervise import Result
 from postroom.errors import LeaseHeld, LeaseLost
+
+_OFTEN = 0.1  # seconds from one line on the terminal to the next
 
 
 def once(live: Live, sections: Sequence[str], *, as_json: bool) -> int:
@@ -58,7 +62,7 @@ def _tell(result: Result, *, as_json: bool) -> None:
             }
         )
         return
-    words = f"{total.captured} captured ({_octets(total.octets)})"
+    words = f"{total.captured} captured ({shown_octets(total.octets)})"
     words += f", {total.matched} met again" if total.matched else ""
     words += f", {total.settled} settled" if total.settled else ""
     words += f", {total.troubles} in trouble" if total.troubles else ""
@@ -80,32 +84,57 @@ def _tell_down(live: Live, section: str, *, as_json: bool) -> None:
         click.echo(f"     {fault}")
 
 
-def _octets(count: int) -> str:
-    for unit in ("octets", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "octets" else f"{count:.1f} {unit}"
-        count /= 1000  # type: ignore[assignment]
-    return ""
+class Meter:
+    """How far a run is, over all folders: what came, how fast, and how long the rest takes."""
+
+    def __init__(self, now: float) -> None:
+        self._began = now
+        self._folders: dict[tuple[str, str], _Folder] = {}
+
+    def note(self, client: str, folder: str, captured: int, octets: int, left: int | None) -> None:
+        """A cycle of a folder is so far; a smaller number than before is another cycle's."""
+        seen = self._folders.setdefault((client, folder), _Folder())
+        if captured < seen.captured:
+            seen.before += seen.captured
+            seen.octets_before += seen.octets
+        seen.captured, seen.octets, seen.left = captured, octets, left
+
+    def words(self, now: float) -> str:
+        """One line for the terminal."""
+        folders = self._folders.values()
+        seconds = max(now - self._began, 0.01)
+        messages = sum(each.before + each.captured for each in folders)
+        rate = messages / seconds
+        octets = sum(each.octets_before + each.octets for each in folders) / seconds
+        line = f"{messages:,} messages captured, {rate:,.0f} messages/s, {octets / 1e6:,.1f} MB/s"
+        left = sum(each.left or 0 for each in folders)
+        if left and rate and all(each.left is not None for each in folders):
+            line += f", {left:,} left, about {shown_span(left / rate)}"
+        return f"{line} ({len(self._folders)} folders)" if len(self._folders) > 1 else line
+
+
+@dataclass
+class _Folder:
+    captured: int = 0
+    octets: int = 0
+    left: int | None = None
+    before: int = 0  # in the cycles before
+    octets_before: int = 0
 
 
 def _progress() -> tuple[Callable[[], None], Progress]:
     """One line on the terminal that tells how far it is; and how to take it away."""
-    began = time.monotonic()
-    done: dict[str, tuple[int, int]] = {}
-    shown = [0.0]
+    meter = Meter(time.monotonic())
+    shown = 0.0
 
-    def progress(client: str, folder: str, captured: int, octets: int) -> None:
-        key = f"{client}/{folder}"
-        before = done.get(key, (0, 0))
-        done[key] = (captured, octets) if captured >= before[0] else (before[0] + captured, before[1] + octets)
+    def progress(client: str, folder: str, captured: int, octets: int, left: int | None) -> None:
+        nonlocal shown
+        meter.note(client, folder, captured, octets, left)
         now = time.monotonic()
-        if now - shown[0] < 0.1:
-            return
-        shown[0] = now
-        messages = sum(count for count, _ in done.values())
-        rate = messages / max(now - began, 0.01)
-        sys.stderr.write(f"\r\x1b[K{messages} messages captured, {rate:,.0f} a second, {len(done)} folders")
-        sys.stderr.flush()
+        if now - shown >= _OFTEN:
+            shown = now
+            sys.stderr.write(f"\r\x1b[K{meter.words(now)}")
+            sys.stderr.flush()
 
     def end() -> None:
         sys.stderr.write("\r\x1b[K")

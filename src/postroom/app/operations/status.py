@@ -13,11 +13,14 @@ from postroom.app.core import opened
 from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
 from postroom.app.operations.audit import as_dict as audit_dict
+from postroom.app.terminal import shown_span
 from postroom.clock import SystemClock
+from postroom.engine.first import seconds_left
 from postroom.engine.forecast import Ending, soon
 from postroom.engine.silence import silent_for
 from postroom.model import Audit, Condition, Health, Trouble
-from postroom.store.reading import Counts
+from postroom.settings import PopClient
+from postroom.store.reading import Counts, FolderRow
 
 _COLOURS = {
     Health.WORKING: "green",
@@ -46,6 +49,8 @@ class ClientStatus:
     retry_in: float | None
     process: str = ""  # the living one that reads the mailbox now
     troubles: tuple[tuple[str, Trouble], ...] = ()  # with their folders
+    folders: tuple[FolderRow, ...] = ()
+    seen_at: float = 0.0  # when all this was so
     endings: tuple[Ending, ...] = ()  # what ends within the next weeks
     audit: dict[str, object] | None = None  # the last one of its folders, summed
     address: str = ""  # that the mailbox serves
@@ -82,6 +87,7 @@ class ClientStatus:
                 }
                 for folder, trouble in self.troubles
             ],
+            "folders": [_folder_dict(row) for row in self.folders],
             "endings": [ending.as_dict() for ending in self.endings],
             "audit": self.audit,
         }
@@ -94,6 +100,7 @@ async def status(live: Live) -> list[ClientStatus]:
     async with opened(live, clock, log, log.trace) as core:
         conditions, counts = await core.store.conditions(), await core.store.counts()
         troubles, readers = await core.store.troubles_of(), await core.store.readers()
+        folders = await core.store.folders()
         audits = await core.store.audits.results()
         shadowed = {shadow.client for shadow in await core.store.shadows.all() if shadow.taken_at is None}
         now = clock.now()
@@ -108,11 +115,20 @@ async def status(live: Live) -> list[ClientStatus]:
         dataclasses.replace(
             each,
             endings=soon(coming.get(each.client, ()), now),
+            folders=_folders_of(live.client(each.client), folders),
             audit=_audited(live, each.client, audits, now),
             shadow=each.client in shadowed,
+            seen_at=now,
         )
         for each in found
     ]
+
+
+def _folders_of(client: PopClient | None, rows: Sequence[FolderRow]) -> tuple[FolderRow, ...]:
+    if client is None:
+        return ()
+    mine = (client.type.value, client.mailbox)
+    return tuple(row for row in rows if (row.type, row.login) == mine and row.folder in client.folder_path)
 
 
 def _audited(live: Live, section: str, audits: Sequence[Audit], now: float) -> dict[str, object] | None:
@@ -167,6 +183,43 @@ def _age(at: float | None, now: float) -> float | None:
     return None if at is None else max(now - at, 0.0)
 
 
+def _folder_lines(row: FolderRow, now: float) -> Iterator[str]:
+    """How far a first read is, and what the last repair came to."""
+    first, repair = row.first, row.repair
+    if first is not None and first.ended_at is None:
+        seconds = seconds_left(first.left, first.rate)
+        left = f", about {shown_span(seconds)} left" if seconds is not None else ""
+        yield f"first read: {max(first.total - first.left, 0):,} of {first.total:,}{left}"
+    if repair is not None:
+        when = f"{shown_span(max(now - (repair.ended_at or repair.begun_at), 0))} ago"
+        done = f"repaired {when}" if repair.ended_at is not None else f"under repair, begun {when}"
+        numbers = f"{repair.matched:,} matched ({repair.compared:,} compared), {repair.fresh:,} new, {repair.vanished:,} vanished"
+        yield f"{done}: {numbers}; {repair.reason}"
+
+
+def _folder_dict(row: FolderRow) -> dict[str, object]:
+    first, repair = row.first, row.repair
+    reading = None
+    if first is not None and first.ended_at is None:
+        reading = {"total": first.total, "left": first.left, "rate": first.rate, "choice": first.choice}
+        reading["seconds_left"] = seconds_left(first.left, first.rate)
+    return {
+        "folder": row.folder,
+        "first_read": reading,
+        "repair": None
+        if repair is None
+        else {
+            "begun_at": repair.begun_at,
+            "ended_at": repair.ended_at,
+            "reason": repair.reason,
+            "matched": repair.matched,
+            "compared": repair.compared,
+            "new": repair.fresh,
+            "vanished": repair.vanished,
+        },
+    }
+
+
 def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]:
     """The statuses for people."""
     if not statuses:
@@ -175,8 +228,8 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
     for item in statuses:
         health = f"{item.health.value:14}"
         shown = click.style(health, fg=_COLOURS[item.health]) if colour else health
-        proved = f"proved {_span(item.proved_age)} ago" if item.proved_age is not None else "never proved"
-        last = f", the last {_span(item.last_age)} ago" if item.last_age is not None else ""
+        proved = f"proved {shown_span(item.proved_age)} ago" if item.proved_age is not None else "never proved"
+        last = f", the last {shown_span(item.last_age)} ago" if item.last_age is not None else ""
         work = f", {item.open_work} waiting to be processed" if item.open_work else ""
         process = f", read by {item.process}" if item.process else ""
         yield f"{item.client:{width}}  {shown} {proved:20} {item.messages} messages{last}{work}{process}"
@@ -185,21 +238,21 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
         if item.remedy and item.health is not Health.WORKING:
             yield f"{'':{width}}  → {item.remedy}"
         if item.retry_in is not None and item.health in (Health.RETRYING, Health.PAUSED, Health.NEEDS_PERSON):
-            yield f"{'':{width}}  tried again in {_span(item.retry_in)}"
-        for folder, trouble in item.troubles:
-            yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
-        if item.shadow:
-            yield f"{'':{width}}  in shadow: another system has the mailbox, nothing is changed there and nothing handed on"
-        if item.audit is not None:
-            found = item.audit
-            words = f"{found['on_server']} on the server, {found['accounted']} accounted for, {found['missing']} missing"
-            yield f"{'':{width}}  audited {_span(float(str(found['age'])))} ago: {words}"
-        for ending in item.endings:
-            yield f"{'':{width}}  soon: {ending}"
+            yield f"{'':{width}}  tried again in {shown_span(item.retry_in)}"
+        yield from (f"{'':{width}}  {words}" for words in _more(item))
 
 
-def _span(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+def _more(item: ClientStatus) -> Iterator[str]:
+    """What is known of a client beside its health."""
+    for folder, trouble in item.troubles:
+        yield f"trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
+    for row in item.folders:
+        yield from (f"{row.folder}: {words}" for words in _folder_lines(row, item.seen_at))
+    if item.shadow:
+        yield "in shadow: another system has the mailbox, nothing is changed there and nothing handed on"
+    if item.audit is not None:
+        found = item.audit
+        words = f"{found['on_server']} on the server, {found['accounted']} accounted for, {found['missing']} missing"
+        yield f"audited {shown_span(float(str(found['age'])))} ago: {words}"
+    for ending in item.endings:
+        yield f"soon: {ending}"

@@ -8,6 +8,7 @@ octets: those that this server knows it by.
 from __future__ import annotations
 
 import base64
+import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,7 +18,8 @@ from postroom.wire.imap.utf7 import encode
 LINE = 8000
 """Longest command that we write, in octets (RFC 9051 section 4 names 8192)."""
 
-
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""date-month (RFC 9051 section 9)."""
 UNLIMITED = 2**63
 """For ``pieces``: no literal needs the server's leave."""
 
@@ -99,7 +101,7 @@ def uid_fetch(uids: bytes, items: bytes) -> bytes:
 
 
 def fetch(numbers: bytes, items: bytes) -> bytes:
-    """FETCH by message sequence numbers (RFC 9051 section 6.4.5)."""
+    """FETCH by sequence numbers (RFC 9051 section 6.4.5)."""
     return b"FETCH " + numbers + b" (" + items + b")"
 
 
@@ -121,6 +123,11 @@ def uid_copy(uids: bytes, target: str | bytes) -> bytes:
 def uid_search(criteria: bytes, *, extended: bool) -> bytes:
     """UID SEARCH (RFC 9051 section 6.4.4); ``extended``: answered with ranges (RFC 4731 section 3.1)."""
     return b"UID SEARCH RETURN (ALL) " + criteria if extended else b"UID SEARCH " + criteria
+
+
+def since(day: datetime.date) -> bytes:
+    """The search-key SINCE (RFC 9051 section 6.4.4): by the server's date, whatever its time zone. date-month is English."""
+    return b"SINCE %d-%s-%04d" % (day.day, MONTHS[day.month - 1].encode(), day.year)
 
 
 def listing(pattern: str | bytes, *, special_use: bool = False) -> bytes:

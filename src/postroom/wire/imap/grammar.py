@@ -327,6 +327,13 @@ def _item_body(cursor: _Cursor, fetch: types.Fetch) -> None:
     fetch.body = value
 
 
+def _item_header(cursor: _Cursor, fetch: types.Fetch) -> None:
+    value = _value(cursor)
+    if isinstance(value, list):
+        raise _Unreadable("BODY[HEADER] is a list")
+    fetch.header = value or b""
+
+
 def _item_email_id(cursor: _Cursor, fetch: types.Fetch) -> None:
     """EMAILID (RFC 8474 section 4.1) is in parentheses, X-GM-MSGID is a number."""
     value: object = _value(cursor)
@@ -342,6 +349,7 @@ _ITEMS: dict[bytes, Callable[[_Cursor, types.Fetch], None]] = {
     b"FLAGS": _item_flags,
     b"MODSEQ": _item_modseq,
     b"BODY[]": _item_body,
+    b"BODY[HEADER]": _item_header,
     b"EMAILID": _item_email_id,
     b"X-GM-MSGID": _item_email_id,
 }

@@ -12,6 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+NEWEST = 10_000
+"""Messages of a folder that a server with ``NEWEST_ONLY`` shows."""
+
 
 class Quirk(enum.Enum):
     """A server's way of its own."""

@@ -136,6 +136,7 @@ class Fetch:
     email_id: str = ""
     body: bytes | None = None  # BODY[]; None also for NIL
     has_body: bool = False  # BODY[] was named at all
+    header: bytes | None = None  # BODY[HEADER], empty also for NIL; None: not named. It is never taken for the message
     others: dict[str, object] = field(default_factory=dict)
 
 
