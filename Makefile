@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 N ?= 200
 REFRESHES ?= 300
+SWITCHES ?= 100
 SEED ?= 1
 SECONDS ?= 3600
 ROUNDS ?= 5
@@ -42,10 +43,11 @@ bench: .venv/dev ## measure against peers on the same work (ROUNDS=5)
 	@$(BIN)/python -m servers.install
 	$(BIN)/python -m bench --rounds $(ROUNDS)
 
-crash: .venv/dev ## kill and cut N times each, from SEED on (goes on where it stopped); kill REFRESHES refreshes
+crash: .venv/dev ## kill and cut N times each, from SEED on (goes on where it stopped); kill REFRESHES refreshes; switch SWITCHES times
 	@$(BIN)/python -m servers.install
 	$(BIN)/python -m crash --kills $(N) --cuts $(N) --seed $(SEED) --state .crash-$(SEED)-$(N).json
 	$(BIN)/python -m crash.refresh --kills $(REFRESHES) --seed $(SEED)
+	$(BIN)/python -m crash.switches --switches $(SWITCHES) --seed $(SEED)
 
 fuzz: .venv/dev ## feed the codecs with noise for SECONDS
 	$(BIN)/python -m fuzz --seconds $(SECONDS) --seed $(SEED)

@@ -62,6 +62,10 @@ class EndlessReader:
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:
         return Settlement(tuple(item.listed.identifier for item in items))
 
+    async def census(self, folder: str) -> AsyncIterator[Sequence[Listed]]:
+        for uid in range(self.messages, 0, -1):
+            yield [Listed(f"{self.validity}/{uid}", 200 + uid % 50, f"day {uid // 3}")]
+
     async def commit(self) -> Sequence[str]:
         return ()
 

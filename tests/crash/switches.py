@@ -97,11 +97,11 @@ class Switching:
     def run(self, switches: int) -> list[str]:
         """What is to be complained of after so many switches there and back; empty when all is well."""
         complaints: list[str] = []
-        with self._getmail, self._incoming.flowing():
-            for number in range(switches):
-                complaints += self._there(number)
-                complaints += self._here(number)
         with self._getmail:
+            with self._incoming.flowing():
+                for number in range(switches):
+                    complaints += self._there(number)
+                    complaints += self._here(number)
             complaints += self._command("shadow", "a", "--give-back")
             complaints += self._fetch()
             complaints += self._judged()

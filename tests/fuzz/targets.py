@@ -12,6 +12,8 @@ from pathlib import Path
 from postroom.drivers.provider import Providers
 from postroom.errors import LocalProtocolError, PostroomError, RemoteProtocolError
 from postroom.mime.examine import examine
+from postroom.mime.fingerprint import fingerprint
+from postroom.mime.recipients import header_of, recipients
 from postroom.net.answers import outside_token, token_of
 from postroom.net.deflate import Inflating
 from postroom.net.http import HttpAnswer
@@ -129,8 +131,9 @@ def ini(octets: bytes) -> None:
 def head(octets: bytes) -> None:
     """A message's header never raises, and its facts can be shown on a line."""
     facts = examine(octets)
-    for text in (facts.subject, facts.sender, facts.date, facts.message_id):
+    for text in (facts.subject, facts.sender, facts.date, facts.message_id, *recipients(header_of(octets)[0])):
         assert text.isprintable()
+    assert fingerprint([octets]) == fingerprint([octets[:7], octets[7:]])
 
 
 def answers(octets: bytes) -> None:

@@ -207,4 +207,5 @@ async def run_once(
     """Read every mailbox whole, or for so many cycles, and do all work, then end."""
     async with assembled(live, log, clock or SystemClock(), progress) as service:
         report_faults(live, log)
+        await service.core.look_at_consents()
         return await service.supervisor.once(sections, AT_ONCE, cycles)

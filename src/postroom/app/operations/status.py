@@ -54,6 +54,7 @@ class ClientStatus:
     endings: tuple[Ending, ...] = ()  # what ends within the next weeks
     audit: dict[str, object] | None = None  # the last one of its folders, summed
     address: str = ""  # that the mailbox serves
+    shadow: bool = False  # read beside another system
 
     @property
     def needs_person(self) -> bool:
@@ -65,6 +66,7 @@ class ClientStatus:
         return {
             "client": self.client,
             "address": self.address or None,
+            "shadow": self.shadow,
             "health": self.health.value,
             "proved_age": self.proved_age,
             "messages": self.messages,
@@ -100,6 +102,7 @@ async def status(live: Live) -> list[ClientStatus]:
         troubles, readers = await core.store.troubles_of(), await core.store.readers()
         folders = await core.store.folders()
         audits = await core.store.audits.results()
+        shadowed = {shadow.client for shadow in await core.store.shadows.all() if shadow.taken_at is None}
         now = clock.now()
         coming = await forecast(core, now)
     sections = list(live.configuration.sections)
@@ -114,6 +117,7 @@ async def status(live: Live) -> list[ClientStatus]:
             endings=soon(coming.get(each.client, ()), now),
             folders=_folders_of(live.client(each.client), folders),
             audit=_audited(live, each.client, audits, now),
+            shadow=each.client in shadowed,
             seen_at=now,
         )
         for each in found
@@ -235,13 +239,20 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
             yield f"{'':{width}}  → {item.remedy}"
         if item.retry_in is not None and item.health in (Health.RETRYING, Health.PAUSED, Health.NEEDS_PERSON):
             yield f"{'':{width}}  tried again in {shown_span(item.retry_in)}"
-        for folder, trouble in item.troubles:
-            yield f"{'':{width}}  trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
-        for row in item.folders:
-            yield from (f"{'':{width}}  {row.folder}: {words}" for words in _folder_lines(row, item.seen_at))
-        if item.audit is not None:
-            found = item.audit
-            words = f"{found['on_server']} on the server, {found['accounted']} accounted for, {found['missing']} missing"
-            yield f"{'':{width}}  audited {shown_span(float(str(found['age'])))} ago: {words}"
-        for ending in item.endings:
-            yield f"{'':{width}}  soon: {ending}"
+        yield from (f"{'':{width}}  {words}" for words in _more(item))
+
+
+def _more(item: ClientStatus) -> Iterator[str]:
+    """What is known of a client beside its health."""
+    for folder, trouble in item.troubles:
+        yield f"trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
+    for row in item.folders:
+        yield from (f"{row.folder}: {words}" for words in _folder_lines(row, item.seen_at))
+    if item.shadow:
+        yield "in shadow: another system has the mailbox, nothing is changed there and nothing handed on"
+    if item.audit is not None:
+        found = item.audit
+        words = f"{found['on_server']} on the server, {found['accounted']} accounted for, {found['missing']} missing"
+        yield f"audited {shown_span(float(str(found['age'])))} ago: {words}"
+    for ending in item.endings:
+        yield f"soon: {ending}"
