@@ -82,7 +82,7 @@ async def test_what_is_known_under_a_former_identity_is_accounted_for(desk: Desk
     await desk.cycle()
     desk.server.folder().reborn(2)
     await desk.cycle()
-    assert numbers((await audit(desk))[0]) == {"listed": 2, "former": 2}
+    assert numbers((await audit(desk))[0]) == {"listed": 2, "captured": 2}
 
 
 async def test_what_went_at_the_server_is_here_only(desk: Desk) -> None:
@@ -155,7 +155,7 @@ async def test_identities_that_began_anew_are_compared_after_the_next_cycle(desk
     assert result.reset == "UIDVALIDITY was 1 and is 2"
     assert (result.missing, missing) == (0, [])
     await desk.cycle()
-    assert numbers((await audit(desk))[0]) == {"listed": 2, "former": 2}
+    assert numbers((await audit(desk))[0]) == {"listed": 2, "captured": 2}
 
 
 # --- what is missing --------------------------------------------------------------------------------------------------

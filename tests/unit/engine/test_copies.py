@@ -109,7 +109,8 @@ async def test_a_second_capture_or_a_second_processing_makes_no_second_copy(desk
     desk.server.folder().reborn(2)
     await desk.cycle(**ON)
     await work(desk)
-    assert await rows(desk) == before
+    [after] = await rows(desk)
+    assert (after.id, after.copies) == (before[0].id, before[0].copies)
     assert len(before[0].copies) == 2
 
 
