@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import AsyncIterator
 from functools import cached_property
+from typing import Self
 
 from postroom.clock import Clock
 from postroom.drivers.imap_conversation import Conversation, Login, Selected, throttled, throttled_by, words_of
@@ -67,7 +68,7 @@ class ImapSession(Conversation):
         return session
 
     @classmethod
-    async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None) -> ImapSession:
+    async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None) -> Self:
         """The first step of ``open``: the connection, with TLS where it begins with it. Raises ``ConnectError``, ``TimedOut``."""
         fragments = Fragments()
         tls = place.security is Security.SSL_TLS

@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Self
 
 from postroom.clock import Clock
 from postroom.drivers.provider import Manners, Place
@@ -48,7 +49,6 @@ class Pop3Session:
     place: Place
     clock: Clock
     trace: Trace | None
-    manners: Manners = field(default_factory=Manners)
     capabilities: dict[str, tuple[str, ...]] = field(default_factory=dict)
     known: bool = False  # whether the server tells its capabilities
     masks: Masks = field(default_factory=Masks)  # what the trace and errors must not hold, whoever says it
@@ -56,11 +56,9 @@ class Pop3Session:
     _logged_in_at: float = 0.0
 
     @classmethod
-    async def open(
-        cls, place: Place, credentials: Credentials, dialer: Dialer, clock: Clock, trace: Trace | None, manners: Manners
-    ) -> Pop3Session:
+    async def open(cls, place: Place, credentials: Credentials, dialer: Dialer, clock: Clock, trace: Trace | None) -> Pop3Session:
         """Connect and log in. Raises the network's errors, ``AuthError``, ``Throttled``, ``Pop3Error``."""
-        session = await cls.connect(place, dialer, clock, trace, manners)
+        session = await cls.connect(place, dialer, clock, trace)
         try:
             await session.greet(dialer)
             await session.log_in(credentials)
@@ -70,14 +68,14 @@ class Pop3Session:
         return session
 
     @classmethod
-    async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None, manners: Manners) -> Pop3Session:
+    async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None) -> Self:
         """The first step of ``open``: the connection, with TLS where it begins with it. Raises ``ConnectError``, ``TimedOut``."""
         replies = pop3.Replies()
         tls = place.security is Security.SSL_TLS
         stream = await dialer.connect(
             place.host, place.port, replies, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout, via=place.via
         )
-        return cls(stream, replies, place, clock, trace, manners)
+        return cls(stream, replies, place, clock, trace)
 
     async def greet(self, dialer: Dialer) -> None:
         """The second: greeting, capabilities, STLS."""
@@ -113,6 +111,11 @@ class Pop3Session:
             for words in (pop3.printable(line).upper().split() for line in lines):
                 if words:
                     self.capabilities[words[0]] = tuple(words[1:])
+
+    @property
+    def manners(self) -> Manners:
+        """How the server wants to be talked to."""
+        return self.place.manners
 
     def offers(self, capability: str) -> bool:
         """Whether the server announces a capability."""
