@@ -54,6 +54,11 @@ class State:
     fresh: tuple[str, ...] = ()  # identities that were listed for the first time …
     stayed: tuple[str, ...] = ()  # … and some that outlasted a session: one of them must still be there
 
+    def lasting(self) -> State:
+        """The same maildrop in another session."""
+        stayed = (*self.stayed, *self.fresh)[:_SAMPLE]
+        return replace(self, fresh=(), stayed=stayed)
+
     @classmethod
     def read(cls, text: str) -> State:
         """From the store's text."""
@@ -116,7 +121,7 @@ class Pop3Reader:
             self._identity = Identity(state.identity)
         count, octets = await stat(session)
         if state is not None and since is not None and await self._unchanged(session, state, count, octets):
-            return Changes((), since, hides=self._hides, total=count)
+            return Changes((), state.lasting().text(), hides=self._hides, total=count)
         maildrop = await self._stock()
         if maildrop.flaw:
             self._check_recent(maildrop.flaw)
@@ -247,6 +252,7 @@ def _state(maildrop: Maildrop, before: State | None, count: int, octets: int, no
 
 def _reset_reason(state: State, maildrop: Maildrop) -> str:
     """Why the identities are not those that the state speaks of; empty when they are."""
-    if not state.stayed or not maildrop.messages or any(name in maildrop.numbers for name in state.stayed):
+    known = (*state.stayed, *state.fresh)
+    if not state.stayed or not maildrop.messages or any(name in maildrop.numbers for name in known):
         return ""
     return f"none of the {len(state.stayed)} unique-ids that were there before is there now: the server counts anew"

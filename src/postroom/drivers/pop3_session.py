@@ -141,8 +141,10 @@ class Pop3Session:
         return sorted(offered | {"LOGIN"} if self.offers("USER") else offered)
 
     async def log_in(self, credentials: Credentials) -> None:
-        """The last step. Raises ``AuthError``, ``Throttled``, ``Pop3Error``."""
+        """The last step, in UTF-8 where the server can (RFC 6856 section 2). Raises ``AuthError``, ``Throttled``, ``Pop3Error``."""
         self.masks = Masks(credentials.user)
+        if self.offers("UTF8"):
+            await self.ask(b"UTF8")  # else a server may hand out another message in the place of one with octets above 127
         for attempt in (1, 2):
             answer = await credentials.answer(self.mechanisms, self.place.host, self.place.port)
             status, oauth = await self._authenticate(answer)
