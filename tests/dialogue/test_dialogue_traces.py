@@ -69,7 +69,8 @@ async def imap(port: int, mechanism: str, trace: Trace, two_lines: bool | None =
 
 async def pop3(port: int, mechanism: str, trace: Trace, two_lines: bool | None = None) -> None:
     clock, manners = HandClock(), Manners(two_lines=two_lines)
-    session = await Pop3Session.open(place(port), credentials(mechanism), kit(clock).dialer, clock, trace, manners)
+    where = replace(place(port), manners=manners)
+    session = await Pop3Session.open(where, credentials(mechanism), kit(clock).dialer, clock, trace)
     session.stream.abort()
 
 

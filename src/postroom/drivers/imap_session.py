@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from functools import cached_property
+from typing import Self
 
 from postroom.clock import Clock
 from postroom.drivers.imap_conversation import Conversation, Login, Selected, words_of
@@ -65,7 +66,7 @@ class ImapSession(Conversation):
         return session
 
     @classmethod
-    async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None) -> ImapSession:
+    async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None) -> Self:
         """The first step of ``open``: the connection, with TLS where it begins with it. Raises ``ConnectError``, ``TimedOut``."""
         fragments = Fragments()
         tls = place.security is Security.SSL_TLS

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Self
 
 from postroom.clock import Clock
 from postroom.drivers.provider import Manners, Place
@@ -45,7 +46,6 @@ class Pop3Session:
     place: Place
     clock: Clock
     trace: Trace | None
-    manners: Manners = field(default_factory=Manners)
     capabilities: dict[str, tuple[str, ...]] = field(default_factory=dict)
     known: bool = False  # whether the server tells its capabilities
     masks: Masks = field(default_factory=Masks)  # what the trace and errors must not hold, whoever says it
@@ -53,11 +53,9 @@ class Pop3Session:
     _logged_in_at: float = 0.0
 
     @classmethod
-    async def open(
-        cls, place: Place, credentials: Credentials, dialer: Dialer, clock: Clock, trace: Trace | None, manners: Manners
-    ) -> Pop3Session:
+    async def open(cls, place: Place, credentials: Credentials, dialer: Dialer, clock: Clock, trace: Trace | None) -> Pop3Session:
         """Connect and log in. Raises the network's errors, ``AuthError``, ``Throttled``, ``Pop3Error``."""
-        session = await cls.connect(place, dialer, clock, trace, manners)
+        session = await cls.connect(place, dialer, clock, trace)
         try:
             await session.greet(dialer)
             await session.log_in(credentials)
@@ -67,14 +65,14 @@ class Pop3Session:
         return session
 
     @classmethod
-    async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None, manners: Manners) -> Pop3Session:
+    async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None) -> Self:
         """The first step of ``open``: the connection, with TLS where it begins with it. Raises ``ConnectError``, ``TimedOut``."""
         replies = pop3.Replies()
         tls = place.security is Security.SSL_TLS
         stream = await dialer.connect(
             place.host, place.port, replies, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout, via=place.via
         )
-        return cls(stream, replies, place, clock, trace, manners)
+        return cls(stream, replies, place, clock, trace)
 
     async def greet(self, dialer: Dialer) -> None:
         """The second: greeting, capabilities, STLS."""
@@ -111,6 +109,11 @@ class Pop3Session:
                 if words:
                     self.capabilities[words[0]] = tuple(words[1:])
 
+    @property
+    def manners(self) -> Manners:
+        """How the server wants to be talked to."""
+        return self.place.manners
+
     def offers(self, capability: str) -> bool:
         """Whether the server announces a capability."""
         return capability in self.capabilities
@@ -135,8 +138,10 @@ class Pop3Session:
         return sorted(offered | {"LOGIN"} if self.offers("USER") else offered)
 
     async def log_in(self, credentials: Credentials) -> None:
-        """The last step. Raises ``AuthError``, ``Throttled``, ``Pop3Error``."""
+        """The last step, in UTF-8 where the server can (RFC 6856 section 2). Raises ``AuthError``, ``Throttled``, ``Pop3Error``."""
         self.masks = Masks(credentials.user)
+        if self.offers("UTF8"):
+            await self.ask(b"UTF8")  # else a server may hand out another message in the place of one with octets above 127
         for attempt in (1, 2):
             answer = await credentials.answer(self.mechanisms, self.place.host, self.place.port)
             status, oauth = await self._authenticate(answer)

@@ -275,12 +275,12 @@ class Watch:
         self._absent.clear()
         self._explain(math.inf)  # others may be before us
         async with AsyncExitStack() as stack:
-            source = await around.store.source(client.type.value, server, client.mailbox)
+            source = await around.store.source(client.type.value, server, client.account)
             leases = await around.store.acquire(source, client.folder_path)
             stack.push_async_callback(around.store.release, leases)
             if self.condition.started_at is None:
                 self.condition = replace(self.condition, started_at=around.kit.clock.now())
-            seat = await stack.enter_async_context(around.budget.seat(server, client.mailbox, limits, self._end_wait))
+            seat = await stack.enter_async_context(around.budget.seat(server, client.account, limits, self._end_wait))
             meter = Meter(self.section, source, limits.octets_a_day, around.store, around.kit.clock, around.observer)
             await meter.check(least=0)
             stack.push_async_callback(meter.finish)
