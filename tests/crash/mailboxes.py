@@ -1,4 +1,4 @@
-"""The seeded mailboxes: one at Dovecot that is read over IMAP and POP3, one with the ways of Gmail. Each is restored for every run."""
+"""The seeded mailboxes: one at Dovecot, read over IMAP and POP3, and one with the ways of Gmail. Restored for every run."""
 
 from __future__ import annotations
 
