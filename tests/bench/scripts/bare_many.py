@@ -8,7 +8,7 @@ from pathlib import Path
 if __name__ == "__main__":
     # bare.py beside this file is the conversation; a process of its own for each would measure Python's start.
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from bare import Conversation
+    from bare import Conversation  # type: ignore[import-not-found]  # found by its folder alone
 
     host, port, password, *users = sys.argv[1:]
     for user in users:
