@@ -262,6 +262,10 @@ class Pop3Session:
             self.trace("S", b"{...}")
         return taken
 
+    def at_hand(self) -> bytes | None:
+        """The next message with its status line, where both came whole and nobody wants to see the lines; else None."""
+        return self.replies.message() if self.trace is None else None
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """A long message in parts."""
         while (taken := self.replies.piece()) is not pop3.Mark.END:

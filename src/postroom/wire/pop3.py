@@ -1,7 +1,8 @@
 """POP3 without I/O (RFC 1939, RFC 2449): cut the server's stream into reply lines, listings and messages; write commands.
 
 Whether lines follow a reply depends on the command that it answers, so the caller says what it takes: ``line``, ``listing``
-or ``body``. A message longer than ``inline`` is not gathered: ``body`` answers ``LONG``, and ``piece`` hands it out in parts.
+or ``body``; ``message`` is the short way where all is at hand. A message longer than ``inline`` is not gathered: ``body``
+answers ``LONG``, and ``piece`` hands it out in parts.
 
 Memory is bounded by construction: the buffer never grows beyond ``inline`` and a line, and a line without an end is a
 ``LimitExceeded``.
@@ -61,7 +62,8 @@ def reply(line: bytes) -> Reply | Challenge:
 
 def printable(octets: bytes) -> str:
     """A server's words, fit for a log."""
-    return "".join(c if c.isprintable() else "?" for c in octets[:400].decode("utf-8", "replace"))
+    words = octets[:400].decode("utf-8", "replace")
+    return words if words.isprintable() else "".join(c if c.isprintable() else "?" for c in words)
 
 
 class Replies:
@@ -148,7 +150,11 @@ class Replies:
         if last < 0:
             self.line()  # for its limit
             return None
-        lines = bytes(self._view[self._start : last]).split(b"\r\n")
+        octets = bytes(self._view[self._start : last])
+        lines = octets.split(b"\r\n")
+        if not octets.startswith(b".") and b"\r\n." not in octets:
+            self._start = self._scan = last + 2
+            return lines, False
         over = b"." in lines
         if over:
             lines = lines[: lines.index(b".")]
@@ -157,6 +163,23 @@ class Replies:
             self._start = last + 2
         self._scan = self._start
         return [line[1:] if line.startswith(b".") else line for line in lines], over
+
+    def message(self) -> bytes | None:
+        """Take a status line that says +OK and the whole message behind it, where both are at hand.
+
+        None where they are not: then ``line`` and ``body`` take them as they come, and nothing was taken.
+        """
+        buffer, start, end = self._buffer, self._start, self._end
+        if self._begun or not buffer.startswith(b"+OK", start, end):
+            return None
+        first = buffer.find(b"\r\n", start, min(start + self._limit, end))
+        last = buffer.find(_END, first, end) if first >= 0 else -1  # an empty message ends with its status line
+        if last < 0:
+            return None
+        stuffed = buffer.startswith(_STUFFED, first, last)
+        octets = bytes(self._view[first + (3 if stuffed else 2) : last + 2])
+        self._start = self._scan = last + 5
+        return octets.replace(_STUFFED, b"\r\n.") if _STUFFED in octets else octets
 
     def body(self) -> bytes | Mark | None:
         """Take a whole message without its byte-stuffing (RFC 1939 section 3); ``LONG`` for one in pieces; None: wait."""
