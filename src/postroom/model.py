@@ -357,7 +357,7 @@ class Condition:
     fault: str = ""
     remedy: str = ""
     retry_at: float | None = None
-    started_at: float | None = None  # when it began to be watched, the last time
+    started_at: float | None = None  # when it began to be watched
 
 
 # --- grants -----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.capture import capture, large
 from bench.idle import idle
 from bench.line import distance, unchanged
+from bench.many import many
 from bench.report import Report
 from bench.rig import Rig
 from bench.start import start
@@ -22,6 +23,7 @@ BENCHES: Mapping[str, Callable[[Rig], Report]] = {
     "start": start,
     "capture": capture,
     "large": large,
+    "many": many,
     "unchanged": unchanged,
     "distance": distance,
     "idle": idle,

@@ -77,6 +77,9 @@ class Reader(Protocol):
     async def wait(self, seconds: float) -> None:
         """Return when something may have arrived, or after so long."""
 
+    def rest(self) -> float | None:
+        """None where the conversation stands while waiting. Else it ends with its cycle; the least seconds until the next one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

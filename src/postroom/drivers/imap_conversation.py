@@ -6,13 +6,14 @@ literals, deadlines, the trace, and how a conversation ends.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from postroom.clock import Clock
 from postroom.drivers.provider import Place
+from postroom.drivers.refused import throttled_by
 from postroom.errors import ImapStatus, LocalProtocolError, Lost, NetworkError, RemoteProtocolError, SessionEnded, Throttled
-from postroom.net.refusals import Verdict, Where, backoff_of, explain, heard_from_words, limit_of
 from postroom.net.stream import Stream, Trace
 from postroom.wire.imap import commands, types
 from postroom.wire.imap.fragments import Fragment, Fragments, LiteralBegin, LiteralEnd, LiteralPiece
@@ -208,7 +209,7 @@ class Conversation:
         if isinstance(response, types.StatusResponse):
             self._note_status(response)
         elif isinstance(response, types.Capability):
-            self.capabilities = response.names
+            self.capabilities = _shared(response.names)
             self._quirks = None
         elif isinstance(response, types.ServerId):
             self.server_id = response.fields
@@ -240,7 +241,7 @@ class Conversation:
         if response.tag:
             self._unanswered -= 1
         if response.code == "CAPABILITY":
-            self.capabilities = frozenset(response.arguments.upper().split())
+            self.capabilities = _named(response.arguments)
             self._quirks = None
         if response.status is types.Status.BYE:
             self._bye = response
@@ -275,19 +276,6 @@ class Conversation:
             await self.command(b"LOGOUT")
 
 
-def throttled_by(host: str, words: str, remedy: str = "") -> Throttled | None:
-    """What a server's words ask for, where that is less; with the limit that they name. None: they ask for nothing."""
-    rule = explain(heard_from_words(Where.LOGIN, "", words))
-    if rule is None or rule.fate is not Verdict.THROTTLE:
-        return None
-    return throttled(f"{host}: {words}", remedy or rule.advice(""))
-
-
-def throttled(said: str, remedy: str) -> Throttled:
-    """A refusal that asks for less, with what its words name: a limit, a time."""
-    return Throttled(said, retry_after=backoff_of(said), limit=limit_of(said), remedy=remedy)
-
-
 def words_of(status: types.StatusResponse) -> str:
     """A status response as the server said it, without what only machines read."""
     code = f"[{status.code}] " if status.code else ""
@@ -297,3 +285,14 @@ def words_of(status: types.StatusResponse) -> str:
 def imap_status(status: types.StatusResponse) -> ImapStatus:
     """A server's no as an error."""
     return ImapStatus(words_of(status), status=status.status.value, code=status.code, text=status.text)
+
+
+@functools.lru_cache(64)
+def _named(capabilities: str) -> frozenset[str]:
+    return _shared(frozenset(capabilities.upper().split()))
+
+
+@functools.lru_cache(64)
+def _shared(names: frozenset[str]) -> frozenset[str]:
+    """One object for all conversations with servers alike: thousands of them idle."""
+    return names

@@ -20,11 +20,11 @@ async def idle(talk: Conversation, selected: Selected, seconds: float, clock: Cl
 
     Where the server announces IDLE and refuses it, the time passes all the same: the caller's next look is the poll.
     """
-    talk.fragments.shrink()
     tag = await talk.send(b"IDLE")
     if not await _idling(talk, tag):
         await clock.sleep(seconds)
         return
+    talk.fragments.shrink()  # the buffer comes back with the first octet
     minded = Quirk.IDLE_CUT in talk.quirks
     began = clock.monotonic()
     end = began + min(seconds, idles.longest(mailbox) if minded else LONGEST)

@@ -76,7 +76,6 @@ class Pop3Reader:
         self._trace = trace
         self._identity = Identity.UNIQUE_ID
         self._login_delay = 0.0
-        self._logged_in_at: float | None = None
         self._session: Pop3Session | None = None
         self._maildrop: Maildrop | None = None  # of this session
         self._fetching: Fetching | None = None  # of this session
@@ -88,13 +87,11 @@ class Pop3Reader:
         """The session of this cycle, opened where there is none."""
         if self._session is None:
             clock = self._kit.clock
-            if self._logged_in_at is not None and self._login_delay:
-                await clock.sleep(max(0.0, self._logged_in_at + self._login_delay - clock.monotonic()))
             self._maildrop, self._fetching, self._marked = None, None, []
             self._session = await Pop3Session.open(
                 self._place, self._credentials, self._kit.dialer, clock, self._trace, self._place.manners
             )
-            self._logged_in_at, self._login_delay = clock.monotonic(), self._session.login_delay
+            self._login_delay = self._session.login_delay
         return self._session
 
     def drop(self) -> None:
@@ -237,7 +234,10 @@ class Pop3Reader:
 
     async def wait(self, seconds: float) -> None:
         self.drop()  # there is one only where a cycle did not come to its commit
-        await self._kit.clock.sleep(max(seconds, self._login_delay))
+        await self._kit.clock.sleep(seconds)
+
+    def rest(self) -> float:
+        return self._login_delay  # RFC 2449 section 6.5
 
 
 def _stat(text: str) -> tuple[int, int]:

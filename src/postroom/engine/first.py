@@ -18,17 +18,16 @@ def first_of(position: Position, client: PopClient) -> First:
     """What of a folder's messages is to be read when it is listed from nothing.
 
     The setting acts on a folder that was never read. After a reset what was spared is met again by its receipt, and all else
-    is read. A reset in the middle of a first read begins that anew, as it was chosen then; ``new`` has become the day on
-    which it began, because what came between is not to be left out.
+    is read. Where a first read was interrupted so early that all is listed again, or by a reset, it is begun anew as it was
+    chosen then; ``new`` has become the day on which it began, because what came between is not to be left out.
     """
     begun = position.first
-    unread = position.epoch == 1 and not position.state
     if begun is None:
-        return client.first_read if unread else FirstRead.ALL
+        return client.first_read if position.epoch == 1 and not position.state else FirstRead.ALL
     if begun.ended_at is not None:
         return FirstRead.ALL
     if begun.choice == FirstRead.NEW.value:
-        return FirstRead.NEW if unread else datetime.datetime.fromtimestamp(begun.begun_at, datetime.UTC).date()
+        return datetime.datetime.fromtimestamp(begun.begun_at, datetime.UTC).date()
     return FirstRead.ALL if begun.choice == FirstRead.ALL.value else datetime.date.fromisoformat(begun.choice)
 
 

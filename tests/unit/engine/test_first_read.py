@@ -187,6 +187,17 @@ async def test_p26_a_stop_anywhere_floods_and_empties_nothing(tmp_path: Path, fi
     pytest.fail("never through")
 
 
+async def test_p26_a_state_lost_in_the_middle_of_a_first_read_empties_nothing(desk: Desk) -> None:
+    dated(desk, *DAYS)
+    await desk.cycle(first_read=NEW, maximum_msg_number=5)
+    began = f"{datetime.datetime.fromtimestamp(START, datetime.UTC):%Y-%m-%d}"
+    dated(desk, began)
+    desk.store._db.now(lambda db: db.execute("UPDATE folders SET state = NULL").fetchall())
+    while (await desk.cycle(first_read=NEW, maximum_msg_number=5)).more:
+        pass
+    assert await bodies(desk) == [began]
+
+
 # --- a server without dates, as POP3 is -------------------------------------------------------------------------------
 
 
@@ -264,7 +275,7 @@ def reading(choice: str, ended_at: float | None = None) -> FirstReading:
         (Position(1, "state"), FirstRead.ALL),  # read before this was kept
         (Position(2, None), FirstRead.ALL),
         (Position(1, None, reading("all")), FirstRead.ALL),
-        (Position(1, None, reading("new")), NEW),
+        (Position(1, None, reading("new")), datetime.date(2023, 11, 14)),
         (Position(2, None, reading("new")), datetime.date(2023, 11, 14)),
         (Position(2, None, reading("2023-02-10")), DAY),
         (Position(2, None, reading("new", START)), FirstRead.ALL),

@@ -118,8 +118,8 @@ class Fragments:
 
     def shrink(self) -> None:
         """Give memory back; for a conversation that is about to idle."""
-        if self._start == self._end and len(self._buffer) > _SMALL:
-            self._replace(_SMALL)
+        if self._start == self._end and self._buffer:
+            self._replace(0)
 
     @property
     def _largest(self) -> int:
@@ -129,7 +129,7 @@ class Fragments:
         waiting = self._end - self._start
         size = len(self._buffer)
         if size - waiting < max(_ROOM, size // 2) and size < self._largest:
-            size = min(max(size * 8, waiting + _ROOM), self._largest)
+            size = min(max(size * 8, waiting + _ROOM, _SMALL), self._largest)
             self._replace(size)
         elif self._start:
             self._buffer[:waiting] = self._buffer[self._start : self._end]
@@ -227,6 +227,6 @@ class Fragments:
             raise LimitExceeded(f"a line of more than {self._longest} octets")
 
 
-_SMALL = 8 * 1024  # octets of buffer of a conversation at rest
+_SMALL = 8 * 1024  # octets of buffer at the beginning; at rest there is none
 _ROOM = 4 * 1024  # lend no less
 _MANY_PARTS = 16
