@@ -8,7 +8,6 @@ that was delivered must be in getmail's Maildir or here as our own, and none in 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import subprocess
@@ -82,24 +81,6 @@ class Incoming:
             thread.join()
 
 
-class Patient(Getmail):
-    """getmail whose delivering child waits a moment.
-
-    getmail begins to listen for a child's end after it forked it: a child that is faster is never heard of, and getmail waits
-    for three minutes, then delivers the message again (6.18). That would be its own failing, not one of a switch.
-    """
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """Begin a run."""
-        self.configure()
-        shim = "import os, time\nos.register_at_fork(after_in_child=lambda: time.sleep(0.05))\n"
-        (self.directory / "sitecustomize.py").write_text(shim)
-        environment = {**os.environ, "HOME": str(self.directory), "PYTHONPATH": str(self.directory)}
-        return subprocess.Popen(
-            self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
-        )
-
-
 class Switching:
     """One mailbox and its two systems."""
 
@@ -107,7 +88,7 @@ class Switching:
         self._chance = random.Random(f"{seed} switches")
         self._postroom = Postroom(directory)
         self._directory = directory
-        self._getmail = Patient(Mailbox("imap", dovecot.host, dovecot.imap_port, user))
+        self._getmail = Getmail(Mailbox("imap", dovecot.host, dovecot.imap_port, user))
         self._incoming = Incoming(dovecot, user, random.Random(f"{seed} incoming"))
         self.kills = 0
         text = _INI.format(data=directory / "data", port=dovecot.imap_port, user=user, password=PASSWORD)
