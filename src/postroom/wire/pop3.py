@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 
 from postroom.errors import LimitExceeded, RemoteProtocolError
+from postroom.wire.receiving import ROOM, Receiving
 
 
 class Mark(enum.Enum):
@@ -41,8 +42,6 @@ class Challenge:
 
 
 _CODE = re.compile(rb"\[([A-Za-z0-9/_.-]{1,64})\] ?")  # resp-code, RFC 2449 section 3
-_SMALL = 8 * 1024  # octets of buffer at the beginning
-_ROOM = 4 * 1024  # lend no less
 _END = b"\r\n.\r\n"
 _STUFFED = b"\r\n.."
 
@@ -66,71 +65,17 @@ def printable(octets: bytes) -> str:
     return words if words.isprintable() else "".join(c if c.isprintable() else "?" for c in words)
 
 
-class Replies:
+class Replies(Receiving):
     """The stream's state. One per connection; it is a ``Receiver``.
 
     ``inline``: the longest message that is gathered, in octets as they travel. ``limit``: the longest line.
     """
 
     def __init__(self, *, inline: int = 256 * 1024, limit: int = 64 * 1024) -> None:
-        self._largest = inline + _ROOM
+        super().__init__(inline + ROOM)
         self._limit = min(limit, inline)
-        self._buffer = bytearray(_SMALL)
-        self._view = memoryview(self._buffer)
-        self._start = 0  # the first octet not yet taken
-        self._end = 0  # behind the last octet received
-        self._scan = 0  # no end of a message begins before
         self._begun = False  # within a message, behind its beginning
         self._long = False  # within a message that is handed out in pieces
-
-    # --- receiving
-
-    @property
-    def full(self) -> bool:
-        """True when no room is left until something is taken."""
-        return self._end - self._start >= self._largest
-
-    @property
-    def empty(self) -> bool:
-        """True when nothing was received that was not taken."""
-        return self._start == self._end
-
-    def get_buffer(self) -> memoryview:
-        """Room for octets."""
-        if self._start == self._end:
-            self._start = self._end = self._scan = 0
-        if len(self._buffer) - self._end < _ROOM:
-            self._make_room()
-        return self._view[self._end :]
-
-    def received(self, count: int) -> None:
-        """So many octets were written to the buffer lent last."""
-        self._end += count
-
-    def feed(self, octets: bytes) -> None:
-        """Receive octets that are at hand."""
-        while octets:
-            room = self.get_buffer()
-            count = min(len(room), len(octets))
-            if not count:
-                raise LimitExceeded("more octets than were taken")
-            room[:count] = octets[:count]
-            self.received(count)
-            octets = octets[count:]
-
-    def _make_room(self) -> None:
-        waiting = self._end - self._start
-        size = len(self._buffer)
-        if size - waiting < max(_ROOM, size // 2) and size < self._largest:
-            size = min(max(size * 8, waiting + _ROOM), self._largest)
-        buffer = self._buffer if size == len(self._buffer) else bytearray(size)
-        buffer[:waiting] = bytes(self._view[self._start : self._end])
-        if buffer is not self._buffer:
-            self._buffer, self._view = buffer, memoryview(buffer)
-        self._scan = max(self._scan - self._start, 0)
-        self._start, self._end = 0, waiting
-
-    # --- taking
 
     def line(self) -> bytes | None:
         """Take one line, without its end; None when octets are missing. Raises ``LimitExceeded``."""
@@ -194,7 +139,7 @@ class Replies:
             self._begun = False
             return octets.replace(_STUFFED, b"\r\n.") if _STUFFED in octets else octets
         self._scan = max(self._end - 4, self._start)
-        if self._end - self._start < self._largest - _ROOM:
+        if self._end - self._start < self._largest - ROOM:
             return None
         self._long = True
         return Mark.LONG

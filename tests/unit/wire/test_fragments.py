@@ -227,7 +227,7 @@ def test_a_literal_beyond_all_numbers_breaks_the_stream() -> None:
 
 def test_more_than_the_buffer_holds_is_refused_by_feed_and_shown_by_full() -> None:
     fragments = Fragments(inline=10_000)
-    with pytest.raises(LimitExceeded, match="more octets than fragments taken"):
+    with pytest.raises(LimitExceeded, match="more octets than were taken"):
         fragments.feed(b"* 1 EXISTS\r\n" * 2000)
     full = fragments.full
     assert len(fragments.get_buffer()) == 0
