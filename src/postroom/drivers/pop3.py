@@ -93,7 +93,8 @@ class Pop3Reader:
         """The session of this cycle, opened where there is none."""
         if self._session is None:
             clock = self._kit.clock
-            if self._logged_in_at is not None and self._login_delay:
+            # Google announces 300 s and shows the next messages at the next login alone: it is tried, and a no is obeyed.
+            if self._logged_in_at is not None and self._login_delay and not self._place.manners.hides_retrieved:
                 await clock.sleep(max(0.0, self._logged_in_at + self._login_delay - clock.monotonic()))
             self._maildrop, self._fetching, self._marked = None, None, []
             self._session = await Pop3Session.open(self._place, self._credentials, self._kit.dialer, clock, self._trace)
@@ -121,7 +122,7 @@ class Pop3Reader:
             self._identity = Identity(state.identity)
         count, octets = await stat(session)
         if state is not None and since is not None and await self._unchanged(session, state, count, octets):
-            return Changes((), state.lasting().text(), hides=self._hides, total=count)
+            return Changes((), state.lasting().text(), hides=self._hides, total=count, pace=self._login_delay)
         maildrop = await self._stock()
         if maildrop.flaw:
             self._check_recent(maildrop.flaw)
@@ -146,6 +147,7 @@ class Pop3Reader:
             total=len(maildrop.messages),
             left=0,
             spared=spared,
+            pace=self._login_delay,
         )
 
     @property
