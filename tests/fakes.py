@@ -341,8 +341,8 @@ class MemoryReader:
         await self._call("commit")
         return ()
 
-    def rest(self) -> None:
-        return None
+    def stands(self) -> bool:
+        return True
 
     async def wait(self, seconds: float) -> None:
         self.waited.append(seconds)

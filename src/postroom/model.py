@@ -52,6 +52,7 @@ class Changes:
     hides: bool = False  # what is retrieved is shown no more after commit, and more may be shown then
     began: str = ""  # the state while nothing of this is had; kept before anything is captured
     spared: tuple[Listed, ...] = ()  # listed like ``created``, and left alone by ``first-read``
+    pace: float = 0.0  # seconds that the server wants between two logins
     lasting: bool = True  # False: a reset comes with every conversation, because the server keeps no identities
 
 

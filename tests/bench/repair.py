@@ -69,8 +69,8 @@ class EndlessReader:
     async def commit(self) -> Sequence[str]:
         return ()
 
-    def rest(self) -> None:
-        return None
+    def stands(self) -> bool:
+        return True
 
     async def wait(self, seconds: float) -> None:
         raise NotImplementedError

@@ -77,8 +77,8 @@ class Reader(Protocol):
     async def wait(self, seconds: float) -> None:
         """Return when something may have arrived, or after so long."""
 
-    def rest(self) -> float | None:
-        """None where the conversation stands while waiting. Else it ends with its cycle; the least seconds until the next one."""
+    def stands(self) -> bool:
+        """Whether the conversation stands while waiting. Else it ends with its cycle, and each cycle has a reader of its own."""
 
 
 @dataclass(frozen=True, slots=True)

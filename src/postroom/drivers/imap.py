@@ -301,8 +301,8 @@ class ImapReader:
     async def commit(self) -> Sequence[str]:
         return ()
 
-    def rest(self) -> None:
-        return None
+    def stands(self) -> bool:
+        return True
 
     async def wait(self, seconds: float) -> None:
         if self._first is None or "IDLE" not in self._session.capabilities:

@@ -118,7 +118,7 @@ class Pop3Reader:
             self._identity = Identity(state.identity)
         count, octets = await stat(session)
         if state is not None and since is not None and await self._unchanged(session, state, count, octets):
-            return Changes((), state.lasting().text(), hides=self._hides, total=count)
+            return Changes((), state.lasting().text(), hides=self._hides, total=count, pace=self._login_delay)
         maildrop = await self._stock()
         if maildrop.flaw:
             self._check_recent(maildrop.flaw)
@@ -143,6 +143,7 @@ class Pop3Reader:
             total=len(maildrop.messages),
             left=0,
             spared=spared,
+            pace=self._login_delay,
         )
 
     @property
@@ -237,8 +238,8 @@ class Pop3Reader:
         self.drop()  # there is one only where a cycle did not come to its commit
         await self._kit.clock.sleep(seconds)
 
-    def rest(self) -> float:
-        return self._login_delay  # RFC 2449 section 6.5
+    def stands(self) -> bool:
+        return False  # a session locks the maildrop (RFC 1939 section 4)
 
 
 def _state(maildrop: Maildrop, before: State | None, count: int, octets: int, now: float) -> State:

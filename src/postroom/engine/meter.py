@@ -129,8 +129,8 @@ class MeteredReader:
     async def commit(self) -> Sequence[str]:
         return await self.reader.commit()
 
-    def rest(self) -> float | None:
-        return self.reader.rest()
+    def stands(self) -> bool:
+        return self.reader.stands()
 
     async def wait(self, seconds: float) -> None:
         await self.reader.wait(seconds)

@@ -22,7 +22,7 @@ def silent_for(condition: Condition, client: PopClient, now: float) -> float | N
     if since is None or condition.health in (Health.NEEDS_PERSON, Health.DISABLED):
         return None
     explained = since
-    if condition.health is Health.PAUSED and condition.retry_at is not None:  # a provider's limit: nobody could do anything
+    if condition.health in (Health.PAUSED, Health.WORKING) and condition.retry_at is not None:  # a limit of the server's
         explained = max(since, condition.retry_at)
     return now - since if now - explained > patience(client) else None
 

@@ -129,12 +129,11 @@ class Watch:
                 # Many that began together must not all be ended by the server, and ask for tokens, at one instant.
                 end = clock.monotonic() + clock.jitter(talk.limits.conversation * _LEAVES[0], _LEAVES[1])
             while self.current() == mailbox:
-                more = (await self.cycle(mailbox, talk.reader, talk.leases)).more
-                more = more or await self.auditing.step(talk.reader, talk.leases)
-                seconds = 0.0 if more else clock.jitter(mailbox.client.cycle_time, 0.05)
-                rest = talk.reader.rest()
-                if talk.seat.asked or rest is not None:
-                    return max(seconds, rest or 0.0)
+                done = await self.cycle(mailbox, talk.reader, talk.leases)
+                more = done.more or await self.auditing.step(talk.reader, talk.leases)
+                seconds = done.pace if more else max(clock.jitter(mailbox.client.cycle_time, 0.05), done.pace)
+                if talk.seat.asked or not talk.reader.stands():
+                    return seconds
                 left = end - clock.monotonic()
                 if left <= 0:
                     break
@@ -144,7 +143,7 @@ class Watch:
 
     def _tell_connected(self, mailbox: Mailbox, reader: Reader) -> None:
         """Once, too, where each cycle logs in anew, until something fails or changes."""
-        if reader.rest() is None or self._greeted != mailbox:
+        if reader.stands() or self._greeted != mailbox:
             where = mailbox.client.server or mailbox.client.mailbox
             self.around.observer.event(events.CONNECTED, client=self.section, server=where)
         self._greeted = mailbox
@@ -189,14 +188,15 @@ class Watch:
             before = self._steps
             try:
                 async with self._conversation(mailbox) as talk:
-                    more, rest = True, None
-                    while more and rest is None and done != cycles:
-                        more = (await self.cycle(mailbox, talk.reader, talk.leases)).more
-                        mailbox, rest = self.current() or mailbox, talk.reader.rest()
+                    while True:
+                        tally = await self.cycle(mailbox, talk.reader, talk.leases)
+                        mailbox = self.current() or mailbox
                         done += 1
-                if not more or done == cycles:
-                    return more
-                await self.around.kit.clock.sleep(rest or 0.0)
+                        if not tally.more or done == cycles:
+                            return tally.more
+                        if not talk.reader.stands():
+                            break
+                await self.around.kit.clock.sleep(tally.pace)
             except SessionEnded:
                 if self._steps == before:
                     raise
@@ -239,8 +239,9 @@ class Watch:
                     around.captured()
             whole.more = whole.more or tally.more
             whole.captured += tally.captured
+            whole.pace = max(whole.pace, tally.pace)
         around.observer.count(events.CYCLES_TOTAL, client=self.section, outcome="read" if whole.captured else "unchanged")
-        await self._proved()
+        await self._proved(whole.pace)
         return whole
 
     async def settle(self) -> None:
@@ -291,13 +292,14 @@ class Watch:
                 reader = await stack.enter_async_context(open_reader(_renewing(mailbox, limits), kit))
             yield _Talk(MeteredReader(reader, meter), leases, seat, limits)
 
-    async def _proved(self) -> None:
+    async def _proved(self, pace: float) -> None:
+        """``pace``: the server wants no check before so many seconds are over, and none is missing until then."""
         now = self.around.kit.clock.now()
         if self._failures:
             self.around.observer.event(events.RECOVERED, client=self.section)
         self._failures, self._healthy = 0, True
         self.around.observer.gauge(events.PROVED_AT, now, client=self.section)
-        await self._report(Health.WORKING, proved_at=now)
+        await self._report(Health.WORKING, proved_at=now, retry_at=now + pace if pace else None)
 
     async def _failed(self, error: PostroomError, mailbox: Mailbox) -> None:
         """Say what happened, then hold still for as long as the decision says, or until the settings change."""
