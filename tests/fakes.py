@@ -341,6 +341,9 @@ class MemoryReader:
         await self._call("commit")
         return ()
 
+    def rest(self) -> None:
+        return None
+
     async def wait(self, seconds: float) -> None:
         self.waited.append(seconds)
         await self._call("wait")

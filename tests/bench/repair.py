@@ -69,6 +69,9 @@ class EndlessReader:
     async def commit(self) -> Sequence[str]:
         return ()
 
+    def rest(self) -> None:
+        return None
+
     async def wait(self, seconds: float) -> None:
         raise NotImplementedError
 

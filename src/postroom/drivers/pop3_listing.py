@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from postroom.drivers import First
 from postroom.drivers.pop3_session import Pop3Session, pop3_error
 from postroom.errors import Pop3Error
-from postroom.model import Listed
+from postroom.model import Listed, Preview
+from postroom.settings import FirstRead
 from postroom.wire import pop3
 
 _PAIRS = re.compile(rb"^[ \t]*(\d{1,10})[ \t]+(\S+)", re.MULTILINE)
@@ -71,6 +73,20 @@ def _maildrop(identity: Identity, sizes: dict[int, int], names: Iterable[tuple[i
     numbers = {name: number for number, name in names}
     messages = tuple(Listed(name, sizes[number], "") for name, number in numbers.items())
     return Maildrop(identity, messages, numbers, sizes, flaw)
+
+
+async def stat(session: Pop3Session) -> tuple[int, int]:
+    """How many messages and octets there are (STAT, RFC 1939 section 5); -1 each where the server does not tell."""
+    words = (await session.command(b"STAT")).text.split()
+    if len(words) < 2 or not (words[0].isdigit() and words[1].isdigit()):
+        return -1, -1  # never the same as before: all is listed
+    return int(words[0]), int(words[1])
+
+
+async def preview(session: Pop3Session, first: First) -> Preview:
+    """What a first read would take. The server has no dates: where a day is chosen this is the most."""
+    count, octets = await stat(session)
+    return Preview(0, 0) if first is FirstRead.NEW else Preview(max(count, 0), max(octets, 0))
 
 
 async def _sizes(session: Pop3Session) -> dict[int, int]:

@@ -73,6 +73,7 @@ class Watch:
     _failures: int = 0
     _first_failed_at: float = 0.0
     _healthy: bool = False
+    _greeted: Mailbox | None = None  # as it was when its connection was told of
     _absent: set[tuple[str, str]] = field(default_factory=set)  # found absent in this conversation
 
     def __post_init__(self) -> None:
@@ -122,9 +123,7 @@ class Watch:
         self.auditing.drop()
         clock = self.around.kit.clock
         async with self._conversation(mailbox) as talk:
-            self.around.observer.event(
-                events.CONNECTED, client=self.section, server=mailbox.client.server or mailbox.client.mailbox
-            )
+            self._tell_connected(mailbox, talk.reader)
             end = math.inf
             if mailbox.client.uses_oauth and talk.limits.conversation is not None:
                 # Many that began together must not all be ended by the server, and ask for tokens, at one instant.
@@ -133,14 +132,22 @@ class Watch:
                 more = (await self.cycle(mailbox, talk.reader, talk.leases)).more
                 more = more or await self.auditing.step(talk.reader, talk.leases)
                 seconds = 0.0 if more else clock.jitter(mailbox.client.cycle_time, 0.05)
-                if talk.seat.asked:
-                    return seconds
+                rest = talk.reader.rest()
+                if talk.seat.asked or rest is not None:
+                    return max(seconds, rest or 0.0)
                 left = end - clock.monotonic()
                 if left <= 0:
                     break
                 if not more and not await self._wait(talk.reader, min(seconds, left)):
                     return seconds if talk.seat.asked else 0.0
         return 0.0
+
+    def _tell_connected(self, mailbox: Mailbox, reader: Reader) -> None:
+        """Once, too, where each cycle logs in anew, until something fails or changes."""
+        if reader.rest() is None or self._greeted != mailbox:
+            where = mailbox.client.server or mailbox.client.mailbox
+            self.around.observer.event(events.CONNECTED, client=self.section, server=where)
+        self._greeted = mailbox
 
     async def _wait(self, reader: Reader, seconds: float) -> bool:
         """Wait for mail; False after a poke, which leaves the conversation out of step."""
@@ -177,16 +184,19 @@ class Watch:
         mailbox = self.current()
         if mailbox is None:
             return False
-        throttled = 0
+        throttled = done = 0
         while True:
             before = self._steps
             try:
                 async with self._conversation(mailbox) as talk:
-                    done = 1
-                    while (more := (await self.cycle(mailbox, talk.reader, talk.leases)).more) and done != cycles:
-                        mailbox = self.current() or mailbox
+                    more, rest = True, None
+                    while more and rest is None and done != cycles:
+                        more = (await self.cycle(mailbox, talk.reader, talk.leases)).more
+                        mailbox, rest = self.current() or mailbox, talk.reader.rest()
                         done += 1
-                return more
+                if not more or done == cycles:
+                    return more
+                await self.around.kit.clock.sleep(rest or 0.0)
             except SessionEnded:
                 if self._steps == before:
                     raise
@@ -265,12 +275,12 @@ class Watch:
         self._absent.clear()
         self._explain(math.inf)  # others may be before us
         async with AsyncExitStack() as stack:
-            source = await around.store.source(client.type.value, server, client.mailbox)
+            source = await around.store.source(client.type.value, server, client.account)
             leases = await around.store.acquire(source, client.folder_path)
             stack.push_async_callback(around.store.release, leases)
             if self.condition.started_at is None:
                 self.condition = replace(self.condition, started_at=around.kit.clock.now())
-            seat = await stack.enter_async_context(around.budget.seat(server, client.mailbox, limits, self._end_wait))
+            seat = await stack.enter_async_context(around.budget.seat(server, client.account, limits, self._end_wait))
             meter = Meter(self.section, source, limits.octets_a_day, around.store, around.kit.clock, around.observer)
             await meter.check(least=0)
             stack.push_async_callback(meter.finish)
@@ -294,6 +304,7 @@ class Watch:
         clock, observer = self.around.kit.clock, self.around.observer
         now = clock.now()
         self._failures += 1
+        self._greeted = None
         self._healthy = False
         if self._failures == 1:
             self._first_failed_at = now
