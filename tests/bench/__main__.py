@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.capture import capture, large, pop3
 from bench.idle import idle
-from bench.line import distance, unchanged
+from bench.line import distance, distance_pop3, unchanged, unchanged_pop3
 from bench.many import many
 from bench.report import Report
 from bench.rig import Rig
@@ -26,7 +26,9 @@ BENCHES: Mapping[str, Callable[[Rig], Report]] = {
     "large": large,
     "many": many,
     "unchanged": unchanged,
+    "unchanged-pop3": unchanged_pop3,
     "distance": distance,
+    "distance-pop3": distance_pop3,
     "idle": idle,
 }
 
@@ -36,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHES)}; all where none is named")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each contender, interleaved (5)")
     parser.add_argument("--quick", action="store_true", help="small numbers and one round, to see that all of it works")
+    parser.add_argument("--mailbox", type=int, metavar="N", help="messages of the largest mailbox (200,000; quick: 500)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file as well")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on the disk that is measured (/var/tmp)")
     arguments = parser.parse_args()
@@ -64,7 +67,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-", dir=arguments.directory) as name, Dovecot() as dovecot:
         Path(name).chmod(0o711)
         _equal_conditions(Path(name))
-        rig = Rig(dovecot, Path(name), 1 if arguments.quick else arguments.rounds, arguments.quick, _told)
+        rounds = 1 if arguments.quick else arguments.rounds
+        mailbox = arguments.mailbox or (500 if arguments.quick else 200_000)
+        rig = Rig(dovecot, Path(name), rounds, arguments.quick, mailbox, _told)
         rig.warm()
         for bench in arguments.names or BENCHES:
             _told(f"{bench} ...")

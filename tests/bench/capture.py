@@ -54,7 +54,7 @@ def pop3(rig: Rig) -> Report:
     """The same 10,000 messages by POP3."""
     count = rig.count(10_000, 200)
     report = Report("pop3", f"{count:,} messages of 4 kB from Dovecot by POP3, each durable")
-    account = rig.over_pop3(rig.small(count))
+    account = rig.reached(rig.small(count), "POP3")
     rig.copy(BarePop3(), account, None)  # what Dovecot finds out at the first time is known to it
     contenders, report.remarks = rig.present([BarePop3(), Postroom("POP3"), Mpop(), Poplib()])
     entries = [_entry(rig, contender, account, count) for contender in contenders]

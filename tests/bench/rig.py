@@ -26,6 +26,7 @@ class Rig:
     folder: Path
     rounds: int
     quick: bool
+    mailbox: int  # messages of the largest mailbox, which is only looked at
     told: Callable[[str], None]
     _seeded: set[str] = field(default_factory=set)
 
@@ -35,19 +36,32 @@ class Rig:
 
     def account(self, name: str, messages: Iterable[bytes]) -> Account:
         """A mailbox with these messages, made at its first use; Dovecot has its indexes and the files are in memory."""
-        user = f"{name}@{DOMAIN}"
-        account = Account(self.dovecot.host, self.dovecot.imap_port, user, PASSWORD)
-        if user not in self._seeded:
-            self.told(f"  filling the mailbox {user}")
-            self.dovecot.seed(user, messages)
-            self._seeded.add(user)
+        account = self._account(name)
+        if account.user not in self._seeded:
+            self.told(f"  filling the mailbox {account.user}")
+            self.dovecot.seed(account.user, messages)
+            self._seeded.add(account.user)
             os.sync()
             self.copy(Bare(), account, None)
         return account
 
-    def over_pop3(self, account: Account) -> Account:
-        """The same mailbox by POP3."""
-        return replace(account, port=self.dovecot.pop3_port)
+    def _account(self, name: str) -> Account:
+        return Account(self.dovecot.host, self.dovecot.imap_port, f"{name}@{DOMAIN}", PASSWORD)
+
+    def reached(self, account: Account, protocol: str) -> Account:
+        """The same mailbox by IMAP or POP3."""
+        return replace(account, port=self.dovecot.pop3_port if protocol == "POP3" else self.dovecot.imap_port)
+
+    def alike(self, count: int) -> Account:
+        """A mailbox with so many small messages, all the same: its length alone matters."""
+        account = self._account(f"alike{count}")
+        if account.user not in self._seeded:
+            self.told(f"  filling the mailbox {account.user}")
+            (message,) = mail.small(1, 2000)
+            self.dovecot.seed_alike(account.user, message, count)
+            self._seeded.add(account.user)
+            os.sync()
+        return account
 
     def small(self, count: int) -> Account:
         """A mailbox with so many messages of 4 kB."""

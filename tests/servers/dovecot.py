@@ -40,6 +40,8 @@ from servers.waiting import free_ports, greets, wait_for
 
 FIRST_SEEDED = 1_700_000_000  # INTERNALDATE of the first seeded message; each further one is a second later
 
+_LINKS = 1000  # names of one file
+
 _ENDED = re.compile(r"(?P<protocol>imap|pop3)\((?P<user>[^)]*)\).* in=(?P<in>\d+) out=(?P<out>\d+)")
 _FETCHED = re.compile(rb"UID (\d+)")
 
@@ -240,13 +242,30 @@ class Dovecot:
         """One message in ``new``, without Dovecot's looking: for mailboxes by the thousand."""
         self._write(self._inbox(user), "new", octets, None)
 
-    def _write(self, maildir: Path, where: str, octets: bytes, when: int | None) -> None:
+    def seed_alike(self, user: str, octets: bytes, count: int) -> None:
+        """The same octets ``count`` times, each a message of its own: for mailboxes whose length alone matters."""
+        maildir = self._inbox(user)
+        source = maildir / "tmp" / "alike"
+        for start in range(0, count, _LINKS):  # a file has no more names than the file system gives it
+            source.unlink(missing_ok=True)
+            source.write_bytes(octets)
+            self._give_away(source)
+            for _ in range(min(_LINKS, count - start)):
+                os.link(source, maildir / "cur" / f"{self._name(octets)}:2,")
+        source.unlink(missing_ok=True)
+        self.doveadm("mailbox", "status", "-u", user, "messages", "INBOX")
+
+    def _name(self, octets: bytes) -> str:
+        """A new name for a file; all of them are in the order of their making."""
         number = next(self._numbers)
         virtual = len(octets) + octets.count(b"\n") - octets.count(b"\r\n")  # the size with every line end as CRLF
-        name = f"{FIRST_SEEDED + number}.M{number:06}.test,S={len(octets)},W={virtual}"
+        return f"{FIRST_SEEDED + number}.M{number:06}.test,S={len(octets)},W={virtual}"
+
+    def _write(self, maildir: Path, where: str, octets: bytes, when: int | None) -> None:
+        name = self._name(octets)
         path = maildir / "tmp" / name
         path.write_bytes(octets)
-        stamp = FIRST_SEEDED + number if when is None else when
+        stamp = int(name.partition(".")[0]) if when is None else when
         os.utime(path, (stamp, stamp))
         self._give_away(path)
         path.rename(maildir / where / (f"{name}:2," if where == "cur" else name))

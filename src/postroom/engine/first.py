@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from postroom.drivers import First
-from postroom.mime.examine import examine
+from postroom.mime.examine import examine, message_id_of
 from postroom.model import Position
 from postroom.settings import FirstRead, PopClient
 
@@ -38,7 +38,7 @@ def words_of(first: First) -> str:
 
 def ids_of(headers: Mapping[str, bytes]) -> dict[str, str]:
     """Message-IDs by identifier, read as those of captured messages are."""
-    return {identifier: examine(header).message_id for identifier, header in headers.items()}
+    return {identifier: message_id_of(header) for identifier, header in headers.items()}
 
 
 def arrived_before(header: bytes, day: datetime.date) -> bool:

@@ -22,6 +22,7 @@ from postroom.settings import PopClient
 from postroom.store import Store
 
 CYCLE = 2000  # messages in one cycle, so that new settings act and new mail comes first in a long first read
+_LISTINGS = 10  # of all messages, where a driver lists all each time, are enough for a first read of any length
 
 
 @dataclass
@@ -61,6 +62,8 @@ class Listing:
             await self._begin(position, changes, first)
         if position.repairing:
             new = await self._meet(new)
+        if changes.complete and not self.client.maximum_msg_number:
+            limit = max(limit, len(changes.created) // _LISTINGS)
         new = await self._spare(changes, new, first, limit)
         if changes.complete and len(new) > limit:  # the driver does not know what is new: the rest is for the next cycle
             state = changes.began or position.state or ""

@@ -42,7 +42,7 @@ _BATCH_OCTETS = 8 * 1024 * 1024
 _LONG_WEIGHS = 8  # of how many octets of a long message one counts towards the batch
 _WRITE = 1024 * 1024  # octets of a long message handed to the thread at once
 _IN_FLIGHT = 2  # transactions under way while the next batch arrives
-_SETTLE = 2 * CYCLE  # more than a cycle takes, so that what is left of former ones gets less
+_SETTLE = 2  # times what a cycle takes, so that what is left of former ones gets less
 
 
 @dataclass
@@ -226,7 +226,8 @@ class FolderCycle:
 
     async def _settle(self) -> None:
         await self._troubles.move_lasting(self.reader)
-        while items := await self.store.unsettled(self.lease, _SETTLE):
+        most = _SETTLE * max(CYCLE, self.tally.captured)
+        while items := await self.store.unsettled(self.lease, most):
             settlement = await self.reader.settle(self.folder, items, self.client.processed_folder_path)
             await self._settled(settlement.committed)
             if settlement.gone:

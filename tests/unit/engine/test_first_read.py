@@ -231,6 +231,16 @@ async def test_p26_without_dates_the_headers_tell_the_day(desk: Desk) -> None:
     assert await spared(desk) == 9
 
 
+async def test_p26_a_long_list_is_not_asked_for_again_for_a_few_messages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postroom.engine.read.CYCLE", 1)
+    dated(desk, *DAYS)
+    cycles = 1
+    while await undated(desk):
+        cycles += 1
+    assert cycles == 10  # not 20
+    assert await bodies(desk) == DAYS
+
+
 @pytest.mark.parametrize("first", [NEW, DAY])
 async def test_p26_p21_without_dates_the_message_id_tells_what_was_spared(desk: Desk, first: First) -> None:
     dated(desk, *DAYS)

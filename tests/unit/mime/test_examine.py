@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from postroom.mime.examine import HEAD, examine
+from postroom.mime.examine import HEAD, examine, message_id_of
 from postroom.model import Facts
 
 
@@ -171,3 +171,4 @@ def test_p22_examining_never_raises(octets: bytes) -> None:
     for text in (facts.subject, facts.sender, facts.date, facts.message_id, facts.fault):
         assert text.isprintable()
         text.encode()
+    assert message_id_of(octets) == examine(octets).message_id
