@@ -12,7 +12,7 @@ PROCESSES ?= 2
 export PYTHONPATH := tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench crash fuzz clean
+.PHONY: help demo test check format docs bench crash fuzz cures clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -28,7 +28,7 @@ check: .venv/dev ## format, lint, types, layers, generated pages
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
-	MYPYPATH=src:tests $(BIN)/mypy -p servers -p bench -p crash -p fuzz -m fakes
+	MYPYPATH=src:tests $(BIN)/mypy -p servers -p bench -p crash -p fuzz -p cures -m fakes
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.pages --check
 
@@ -51,6 +51,9 @@ crash: .venv/dev ## kill and cut N times each, from SEED on (goes on where it st
 
 fuzz: .venv/dev ## feed the codecs with noise for SECONDS
 	$(BIN)/python -m fuzz --seconds $(SECONDS) --seed $(SEED)
+
+cures: .venv/dev ## take each cure of a known pain out of a copy of the source: its tests must fail
+	$(BIN)/python -m cures
 
 clean: ## remove what the verbs made
 	rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .crash-*.json

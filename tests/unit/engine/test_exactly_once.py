@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from house import House, count
 
 from desk import Desk, fill
 from fakes import MemoryReader
@@ -149,6 +150,28 @@ async def test_p18_what_somebody_else_read_first_is_captured(desk: Desk) -> None
     desk.server.folder().seen = {1, 2}
     await desk.cycle()
     assert await desk.texts() == [b"one", b"two"]
+
+
+# --- P19: absent once is not gone -----------------------------------------------------------------------------------------
+
+
+async def test_p19_absent_twice_in_one_conversation_is_not_gone(house: House) -> None:
+    """A server may keep to its mistake for as long as a conversation lasts."""
+    server = house.server()
+    server.folder().add(b"late")
+    server.hides.add("1/1")
+    house.start(house.watch())
+    for _ in range(30):
+        await house.clock.skip()
+    await house.clock.sleeper()
+    assert len(server.fetched) > 2
+    assert server.conversations == 1
+    server.breaks.append(Lost("cut"))
+    server.hides.clear()
+    for _ in range(60):
+        await house.clock.skip()
+    await house.clock.sleeper()
+    assert await count(house) == 1
 
 
 # --- P20: by the server's own identity ------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ def test_a_plain_header() -> None:
         ("Subject: =?base64?q?abc?=", "abc", "Subject: unknown charset 'base64'"),
         ("Subject: =?undefined?q?abc?=", "abc", "Subject: unknown charset 'undefined'"),
         ("Subject: =?utf-8?b?!!!?=", None, None),
+        ("Subject: =?utf-8?b?abcde?=", "=?utf-8?b?abcde?=", "Subject: Base64 decoding error"),
         ("Subject: =?utf-8?q?=FF=FE?=", "\ufffd\ufffd", ""),
         ("Subject: =?utf-8?q?a=00=1B[31m?=", "a  [31m", ""),
         ("Subject: Grüße", "Grüße", ""),
