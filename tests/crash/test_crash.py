@@ -60,13 +60,21 @@ class TestPlan:
     def test_kills_lie_evenly_over_the_span_of_their_way(self) -> None:
         plans = [kill_run(3, number, 500, ALL) for number in range(500)]
         for way in {plan.way for plan in plans}:
-            for working in (False, True):
-                shares = [plan.kills[0].share for plan in plans if (plan.way, plan.kills[0].working) == (way, working)]
+            for moment in {plan.kills[0].moment for plan in plans if plan.way == way}:
+                shares = [plan.kills[0].share for plan in plans if (plan.way, plan.kills[0].moment) == (way, moment)]
                 assert len(shares) > 5
                 assert all(abs(share * len(shares) - place - 0.5) <= 0.25 for place, share in enumerate(shares))
         assert {f"{plan.way.protocol}:{plan.way.disposition}" for plan in plans} == set(ALL)
         assert {plan.way.login for plan in plans} == {"password", "token"}
         assert {len(plan.kills) for plan in plans} == {1, 2, 3}
+
+    def test_every_route_is_killed_at_instants_and_at_octets_and_most_often_where_it_settles(self) -> None:
+        plans = [kill_run(3, number, 500, ALL) for number in range(500)]
+        for route in ALL:
+            mine = [plan.kills[0] for plan in plans if f"{plan.way.protocol}:{plan.way.disposition}" == route]
+            assert {kill.moment for kill in mine} == {"whole", "working", "even", "late"}
+            assert {kill.direction for kill in mine if kill.moment == "late"} == {"to_server", "to_client"}
+            assert sum(kill.moment == "late" for kill in mine) > len(mine) // 3
 
     def test_a_number_means_the_same_run_every_time(self) -> None:
         assert kill_run(1, 7, 20, ALL) == kill_run(1, 7, 20, ALL) != kill_run(2, 7, 20, ALL)
