@@ -52,6 +52,7 @@ class Changes:
     hides: bool = False  # what is retrieved is shown no more after commit, and more may be shown then
     began: str = ""  # the state while nothing of this is had; kept before anything is captured
     spared: tuple[Listed, ...] = ()  # listed like ``created``, and left alone by ``first-read``
+    pace: float = 0.0  # seconds that the server wants between two logins
     lasting: bool = True  # False: a reset comes with every conversation, because the server keeps no identities
 
 
@@ -274,7 +275,7 @@ class Audit:
     at: float  # when it ended
     listed: int = 0  # on the server
     captured: int = 0
-    former: int = 0  # known under a former identity, or in another folder
+    former: int = 0  # known already when they came here, from another folder
     spared: int = 0  # not read, as first-read says
     troubles: int = 0  # in trouble
     big: int = 0  # above maximum-msg-size, and left at the server
@@ -357,7 +358,7 @@ class Condition:
     fault: str = ""
     remedy: str = ""
     retry_at: float | None = None
-    started_at: float | None = None  # when it began to be watched, the last time
+    started_at: float | None = None  # when it began to be watched
 
 
 # --- grants -----------------------------------------------------------------------------------------------------------

@@ -89,12 +89,36 @@ async def test_p25_the_number_is_never_the_identity() -> None:
 async def test_an_unchanged_maildrop_is_not_listed_again() -> None:
     script = hello() + stock(("a", 20), ("b", 30)) + "C: QUIT\nS: +OK\n"
     again = hello() + "C: STAT\nS: +OK 2 50\nC: UIDL 2\nS: +OK 2 b\nC: QUIT\nS: +OK\n"
-    async with reading(script, again) as reader:
+    async with reading(script, again, again) as reader:
         first = await reader.changes("INBOX", None, 100)
         await reader.commit()
         second = await reader.changes("INBOX", first.new_state, 100)
-        assert (second.created, second.new_state) == ((), first.new_state)
         await reader.commit()
+        third = await reader.changes("INBOX", second.new_state, 100)
+        assert (second.created, third.created, third.new_state) == ((), (), second.new_state)
+        await reader.commit()
+
+
+async def test_p25_unique_ids_that_changed_after_nothing_else_did() -> None:
+    first = hello() + stock(("a", 20), ("b", 30)) + "C: QUIT\nS: +OK\n"
+    second = hello() + "C: STAT\nS: +OK 2 50\nC: UIDL 2\nS: +OK 2 b\nC: QUIT\nS: +OK\n"
+    third = hello() + stock(("x", 20), ("y", 30)) + "C: QUIT\nS: +OK\n"
+    third = third.replace("C: UIDL", "C: UIDL 2\nS: +OK 2 y\nC: UIDL", 1)
+    async with reading(first, second, third) as reader:
+        state = None
+        for _ in range(2):
+            state = (await reader.changes("INBOX", state, 100)).new_state
+            await reader.commit()
+        assert "none of the 2 unique-ids" in (await reader.changes("INBOX", state, 100)).reset
+        await reader.commit()
+
+
+async def test_messages_come_as_they_are_where_the_server_knows_utf8() -> None:
+    script = hello("UTF8").replace("C: USER", "C: UTF8\nS: +OK\nC: USER") + "C: QUIT\nS: +OK\n"
+    refused = hello("UTF8").replace("C: USER", "C: UTF8\nS: -ERR not now\nC: USER") + "C: QUIT\nS: +OK\n"
+    for one in (script, refused):
+        async with reading(one) as reader:
+            await reader.commit()
 
 
 async def test_all_is_listed_again_after_an_hour_whatever_the_counts_say() -> None:
@@ -320,12 +344,11 @@ async def test_no_session_is_held_while_waiting() -> None:
         await reader.wait(5.0)
 
 
-async def test_a_login_delay_is_kept() -> None:
-    clock = HastyClock()
-    async with reading(hello("LOGIN-DELAY 300") + "C: QUIT\nS: +OK\n", clock=clock) as reader:
+async def test_a_login_delay_is_told() -> None:
+    async with reading(hello("LOGIN-DELAY 300") + stock() + "C: QUIT\nS: +OK\n") as reader:
+        assert (await reader.changes("INBOX", None, 100)).pace == 300
+        assert not reader.stands()
         await reader.commit()
-        await reader.wait(5.0)
-        assert clock.monotonic() >= 300
 
 
 LOGIN = "S: +OK hello\nC: CAPA\nS: +OK\nS: USER\nS: .\nC: USER user\nS: +OK\nC: PASS pw\nS: -ERR {words}\n"

@@ -12,8 +12,9 @@ from fakes import HandClock, Traces, kit
 from postroom import __version__
 from postroom.drivers import Kit
 from postroom.drivers.imap import ImapReader, open_imap
-from postroom.drivers.imap_probe import ImapProbe
+from postroom.drivers.imap_probe import ImapApproach
 from postroom.drivers.imap_session import ImapSession
+from postroom.drivers.probe import Probing
 from postroom.drivers.provider import Place
 from postroom.errors import Throttled, TimedOut
 from postroom.model import Disposition, Fetched, Listed, Unsettled
@@ -333,7 +334,7 @@ async def test_literals(announcing: Dovecot, mailbox_user: str, announced: bool)
 
 async def test_check_tells_server_and_folders(courier_like: Dovecot, mailbox_user: str) -> None:
     who = party(courier_like, mailbox_user)
-    probe = ImapProbe(who.place(), who.credentials, who.kit.dialer, who.kit.clock, None)
+    probe = Probing(ImapApproach.connect, who.place(), who.credentials, who.kit.dialer, who.kit.clock, None)
     steps = {step.name: step.words async for step in probe.steps(("INBOX", "\\Sent"), {})}
     assert steps["login"] == f"as {mailbox_user}; the server is Dovecot"
     assert steps["select"] == "INBOX 0, \\Sent 0 (\\Sent is the server's folder INBOX.Gesendet)"

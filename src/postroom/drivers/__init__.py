@@ -77,12 +77,15 @@ class Reader(Protocol):
     async def wait(self, seconds: float) -> None:
         """Return when something may have arrived, or after so long."""
 
+    def stands(self) -> bool:
+        """Whether the conversation stands while waiting. Else it ends with its cycle, and each cycle has a reader of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of the way to a mailbox: what was found, or the error that ends the way."""
 
-    name: str  # dns, tcp, tls, capabilities, token, login, select, first-read
+    name: str  # dns, tcp, tls, capabilities, token, login, select or maildrop, first-read
     words: str
     error: PostroomError | None = None
 
@@ -170,13 +173,15 @@ class Probe(Protocol):
 
 def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Probe:
     """The way to a mailbox; with ``tokens`` by a token that is not in the vault yet. Raises ``ConfigError``."""
-    from postroom.drivers.imap_probe import ImapProbe
+    from postroom.drivers.imap_probe import ImapApproach
+    from postroom.drivers.pop3_probe import Pop3Approach
+    from postroom.drivers.probe import Connect, Probing
 
     client = mailbox.client
     place = place_of(mailbox, kit.providers)
     trace = kit.trace(client.section) if client.enable_debug else None
-    probes: Mapping[MailboxType, Callable[..., Probe]] = {MailboxType.IMAP: ImapProbe}
-    return probes[client.type](place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
+    connects: Mapping[MailboxType, Connect] = {MailboxType.IMAP: ImapApproach.connect, MailboxType.POP3: Pop3Approach.connect}
+    return Probing(connects[client.type], place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
 
 
 def credentials_of(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Credentials:
@@ -246,7 +251,7 @@ def _way(mailbox: Mailbox, grant: GrantType) -> Way:
                 raise ConfigError(f"[{client.section}] needs a secret- section with a service-account", option="secret")
             return ServiceAccount(secret.service_account, client.token_user)
         case GrantType.EXTERNAL:
-            environment = {"POSTROOM_MAILBOX": client.mailbox, "POSTROOM_OAUTH_USER": client.token_user}
+            environment = {"POSTROOM_MAILBOX": client.account, "POSTROOM_OAUTH_USER": client.token_user}
             return External(client.token_command, client.token_url, environment)
 
 

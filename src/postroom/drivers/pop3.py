@@ -15,14 +15,14 @@ from dataclasses import asdict, dataclass, replace
 
 from postroom.drivers import First, Kit, Settlement
 from postroom.drivers.pop3_fetch import Fetching
-from postroom.drivers.pop3_listing import Identity, Maildrop, take_stock, tops
+from postroom.drivers.pop3_listing import Identity, Maildrop, preview, stat, take_stock, tops
 from postroom.drivers.pop3_session import Pop3Session
 from postroom.drivers.provider import Place
 from postroom.errors import ConfigError, Pop3Error
 from postroom.model import Absent, Changes, Disposition, Fetched, Listed, Preview, Unfetched, Unsettled
 from postroom.net.credentials import Credentials
 from postroom.net.stream import Trace
-from postroom.settings import FirstRead
+from postroom.settings import RECENT, FirstRead
 
 _SURE = 3600.0  # seconds for which the same count, octets and last unique-id are taken for an unchanged maildrop
 _PIECE = 2000  # messages of a census at once
@@ -54,6 +54,11 @@ class State:
     fresh: tuple[str, ...] = ()  # identities that were listed for the first time …
     stayed: tuple[str, ...] = ()  # … and some that outlasted a session: one of them must still be there
 
+    def lasting(self) -> State:
+        """The same maildrop in another session."""
+        stayed = (*self.stayed, *self.fresh)[:_SAMPLE]
+        return replace(self, fresh=(), stayed=stayed)
+
     @classmethod
     def read(cls, text: str) -> State:
         """From the store's text."""
@@ -76,7 +81,6 @@ class Pop3Reader:
         self._trace = trace
         self._identity = Identity.UNIQUE_ID
         self._login_delay = 0.0
-        self._logged_in_at: float | None = None
         self._session: Pop3Session | None = None
         self._maildrop: Maildrop | None = None  # of this session
         self._fetching: Fetching | None = None  # of this session
@@ -88,13 +92,9 @@ class Pop3Reader:
         """The session of this cycle, opened where there is none."""
         if self._session is None:
             clock = self._kit.clock
-            if self._logged_in_at is not None and self._login_delay:
-                await clock.sleep(max(0.0, self._logged_in_at + self._login_delay - clock.monotonic()))
             self._maildrop, self._fetching, self._marked = None, None, []
-            self._session = await Pop3Session.open(
-                self._place, self._credentials, self._kit.dialer, clock, self._trace, self._place.manners
-            )
-            self._logged_in_at, self._login_delay = clock.monotonic(), self._session.login_delay
+            self._session = await Pop3Session.open(self._place, self._credentials, self._kit.dialer, clock, self._trace)
+            self._login_delay = self._session.login_delay
         return self._session
 
     def drop(self) -> None:
@@ -116,9 +116,9 @@ class Pop3Reader:
         state = State.read(since) if since else None
         if state is not None:
             self._identity = Identity(state.identity)
-        count, octets = _stat((await session.command(b"STAT")).text)
+        count, octets = await stat(session)
         if state is not None and since is not None and await self._unchanged(session, state, count, octets):
-            return Changes((), since, hides=self._hides, total=count)
+            return Changes((), state.lasting().text(), hides=self._hides, total=count, pace=self._login_delay)
         maildrop = await self._stock()
         if maildrop.flaw:
             self._check_recent(maildrop.flaw)
@@ -143,6 +143,7 @@ class Pop3Reader:
             total=len(maildrop.messages),
             left=0,
             spared=spared,
+            pace=self._login_delay,
         )
 
     @property
@@ -163,7 +164,7 @@ class Pop3Reader:
         return answer.ok and answer.text.split()[1:2] == [state.last]
 
     def _check_recent(self, flaw: str) -> None:
-        if self._credentials.user.lower().startswith("recent:"):
+        if self._credentials.user.lower().startswith(RECENT):
             raise ConfigError(
                 f"{flaw}: with recent: every client is shown the same mail again, and only unique-ids tell it apart",
                 option="mailbox",
@@ -183,9 +184,7 @@ class Pop3Reader:
         return {numbers[number]: head for number, head in heads.items()}
 
     async def preview(self, folder: str, first: First) -> Preview:
-        count, octets = _stat((await (await self.session()).command(b"STAT")).text)
-        # The server has no dates: where a day is chosen this is the most that it takes.
-        return Preview(0, 0) if first is FirstRead.NEW else Preview(max(count, 0), max(octets, 0))
+        return await preview(await self.session(), first)
 
     async def fetch(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         maildrop = await self._stock()
@@ -237,14 +236,10 @@ class Pop3Reader:
 
     async def wait(self, seconds: float) -> None:
         self.drop()  # there is one only where a cycle did not come to its commit
-        await self._kit.clock.sleep(max(seconds, self._login_delay))
+        await self._kit.clock.sleep(seconds)
 
-
-def _stat(text: str) -> tuple[int, int]:
-    words = text.split()
-    if len(words) < 2 or not (words[0].isdigit() and words[1].isdigit()):
-        return -1, -1  # never the same as before: all is listed
-    return int(words[0]), int(words[1])
+    def stands(self) -> bool:
+        return False  # a session locks the maildrop (RFC 1939 section 4)
 
 
 def _state(maildrop: Maildrop, before: State | None, count: int, octets: int, now: float) -> State:
@@ -258,6 +253,7 @@ def _state(maildrop: Maildrop, before: State | None, count: int, octets: int, no
 
 def _reset_reason(state: State, maildrop: Maildrop) -> str:
     """Why the identities are not those that the state speaks of; empty when they are."""
-    if not state.stayed or not maildrop.messages or any(name in maildrop.numbers for name in state.stayed):
+    known = (*state.stayed, *state.fresh)
+    if not state.stayed or not maildrop.messages or any(name in maildrop.numbers for name in known):
         return ""
     return f"none of the {len(state.stayed)} unique-ids that were there before is there now: the server counts anew"

@@ -215,7 +215,7 @@ class Providers:
         if name is not None and name in self._known:
             return self._known[name]
         at = (p for p in self._known.values() if any(cloud.has(client.server) for cloud in p.clouds))
-        return next(at, None) or self.provider_of_mailbox(client.mailbox)
+        return next(at, None) or self.provider_of_mailbox(client.account)
 
     def place_of(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Place:
         """Where a client's mailbox is. ConfigError where nobody knows it."""
@@ -242,7 +242,7 @@ class Providers:
             two_lines=two_lines if client.two_line_xoauth2 is None else client.two_line_xoauth2,
             capabilities=not client.disable_capa,
             top=not client.disable_top,
-            hides_retrieved=hides and not client.mailbox.lower().startswith("recent:"),
+            hides_retrieved=hides and not client.wants_recent,
         )
 
     def limits_of(self, client: PopClient, named: Collection[str]) -> Limits:

@@ -55,6 +55,7 @@ class Tally:
     settled: int = 0
     troubles: int = 0
     more: bool = False
+    pace: float = 0.0  # seconds that the server wants until the next check
     left: int | None = None  # messages still to be read, as far as the server's count tells
 
 
@@ -113,7 +114,7 @@ class FolderCycle:
         changes, new = await self._listing.run(limit)
         self._hides = changes.hides
         self.tally.matched = self._listing.met
-        self.tally.more, self.tally.left = changes.more, changes.left
+        self.tally.more, self.tally.left, self.tally.pace = changes.more, changes.left, changes.pace
         return changes, await self._troubles.due() + new
 
     # --- 2 capture

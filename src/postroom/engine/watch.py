@@ -73,6 +73,7 @@ class Watch:
     _failures: int = 0
     _first_failed_at: float = 0.0
     _healthy: bool = False
+    _greeted: Mailbox | None = None  # as it was when its connection was told of
     _absent: set[tuple[str, str]] = field(default_factory=set)  # found absent in this conversation
 
     def __post_init__(self) -> None:
@@ -122,18 +123,16 @@ class Watch:
         self.auditing.drop()
         clock = self.around.kit.clock
         async with self._conversation(mailbox) as talk:
-            self.around.observer.event(
-                events.CONNECTED, client=self.section, server=mailbox.client.server or mailbox.client.mailbox
-            )
+            self._tell_connected(mailbox, talk.reader)
             end = math.inf
             if mailbox.client.uses_oauth and talk.limits.conversation is not None:
                 # Many that began together must not all be ended by the server, and ask for tokens, at one instant.
                 end = clock.monotonic() + clock.jitter(talk.limits.conversation * _LEAVES[0], _LEAVES[1])
             while self.current() == mailbox:
-                more = (await self.cycle(mailbox, talk.reader, talk.leases)).more
-                more = more or await self.auditing.step(talk.reader, talk.leases)
-                seconds = 0.0 if more else clock.jitter(mailbox.client.cycle_time, 0.05)
-                if talk.seat.asked:
+                done = await self.cycle(mailbox, talk.reader, talk.leases)
+                more = done.more or await self.auditing.step(talk.reader, talk.leases)
+                seconds = done.pace if more else max(clock.jitter(mailbox.client.cycle_time, 0.05), done.pace)
+                if talk.seat.asked or not talk.reader.stands():
                     return seconds
                 left = end - clock.monotonic()
                 if left <= 0:
@@ -141,6 +140,13 @@ class Watch:
                 if not more and not await self._wait(talk.reader, min(seconds, left)):
                     return seconds if talk.seat.asked else 0.0
         return 0.0
+
+    def _tell_connected(self, mailbox: Mailbox, reader: Reader) -> None:
+        """Once, too, where each cycle logs in anew, until something fails or changes."""
+        if reader.stands() or self._greeted != mailbox:
+            where = mailbox.client.server or mailbox.client.mailbox
+            self.around.observer.event(events.CONNECTED, client=self.section, server=where)
+        self._greeted = mailbox
 
     async def _wait(self, reader: Reader, seconds: float) -> bool:
         """Wait for mail; False after a poke, which leaves the conversation out of step."""
@@ -177,16 +183,20 @@ class Watch:
         mailbox = self.current()
         if mailbox is None:
             return False
-        throttled = 0
+        throttled = done = 0
         while True:
             before = self._steps
             try:
                 async with self._conversation(mailbox) as talk:
-                    done = 1
-                    while (more := (await self.cycle(mailbox, talk.reader, talk.leases)).more) and done != cycles:
+                    while True:
+                        tally = await self.cycle(mailbox, talk.reader, talk.leases)
                         mailbox = self.current() or mailbox
                         done += 1
-                return more
+                        if not tally.more or done == cycles:
+                            return tally.more
+                        if not talk.reader.stands():
+                            break
+                await self.around.kit.clock.sleep(tally.pace)
             except SessionEnded:
                 if self._steps == before:
                     raise
@@ -229,8 +239,9 @@ class Watch:
                     around.captured()
             whole.more = whole.more or tally.more
             whole.captured += tally.captured
+            whole.pace = max(whole.pace, tally.pace)
         around.observer.count(events.CYCLES_TOTAL, client=self.section, outcome="read" if whole.captured else "unchanged")
-        await self._proved()
+        await self._proved(whole.pace)
         return whole
 
     async def settle(self) -> None:
@@ -265,12 +276,12 @@ class Watch:
         self._absent.clear()
         self._explain(math.inf)  # others may be before us
         async with AsyncExitStack() as stack:
-            source = await around.store.source(client.type.value, server, client.mailbox)
+            source = await around.store.source(client.type.value, server, client.account)
             leases = await around.store.acquire(source, client.folder_path)
             stack.push_async_callback(around.store.release, leases)
             if self.condition.started_at is None:
                 self.condition = replace(self.condition, started_at=around.kit.clock.now())
-            seat = await stack.enter_async_context(around.budget.seat(server, client.mailbox, limits, self._end_wait))
+            seat = await stack.enter_async_context(around.budget.seat(server, client.account, limits, self._end_wait))
             meter = Meter(self.section, source, limits.octets_a_day, around.store, around.kit.clock, around.observer)
             await meter.check(least=0)
             stack.push_async_callback(meter.finish)
@@ -281,19 +292,21 @@ class Watch:
                 reader = await stack.enter_async_context(open_reader(_renewing(mailbox, limits), kit))
             yield _Talk(MeteredReader(reader, meter), leases, seat, limits)
 
-    async def _proved(self) -> None:
+    async def _proved(self, pace: float) -> None:
+        """``pace``: the server wants no check before so many seconds are over, and none is missing until then."""
         now = self.around.kit.clock.now()
         if self._failures:
             self.around.observer.event(events.RECOVERED, client=self.section)
         self._failures, self._healthy = 0, True
         self.around.observer.gauge(events.PROVED_AT, now, client=self.section)
-        await self._report(Health.WORKING, proved_at=now)
+        await self._report(Health.WORKING, proved_at=now, retry_at=now + pace if pace else None)
 
     async def _failed(self, error: PostroomError, mailbox: Mailbox) -> None:
         """Say what happened, then hold still for as long as the decision says, or until the settings change."""
         clock, observer = self.around.kit.clock, self.around.observer
         now = clock.now()
         self._failures += 1
+        self._greeted = None
         self._healthy = False
         if self._failures == 1:
             self._first_failed_at = now

@@ -8,6 +8,7 @@ The rule: nothing here knows a provider, opens a connection or reads a file that
 
 from postroom.settings.configuration import Configuration, parse_configuration, unusable
 from postroom.settings.faults import Fault, Severity
+from postroom.settings.mailbox import RECENT
 from postroom.settings.network import Hosts, ProxySettings, ProxyType
 from postroom.settings.option import Effect
 from postroom.settings.pop_client import PopClient
@@ -16,6 +17,7 @@ from postroom.settings.values import ServiceAccountKey
 from postroom.settings.words import BigMessages, FirstRead, GrantType, MailboxType, PublishingStatus, Security
 
 __all__ = [
+    "RECENT",
     "AuthoritySection",
     "BigMessages",
     "Configuration",

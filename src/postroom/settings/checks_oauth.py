@@ -169,7 +169,7 @@ def _no_such_secret(draft: Draft, name: str, context: Context) -> Fault:
 
 
 def _other_home(draft: Draft, context: Context) -> Iterator[Fault]:
-    home = context.providers.authority_of_mailbox(draft.client.mailbox)
+    home = context.providers.authority_of_mailbox(draft.client.account)
     authority = context.authority(draft)
     if home is not None and authority in (GOOGLE, MICROSOFT) and authority != home:
         yield draft.fault(

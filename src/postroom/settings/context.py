@@ -54,7 +54,7 @@ class Context:
         server = self.server(draft)
         if server is None or not draft.client.mailbox or draft.lacks("type") or draft.wrong & {"type", "server"}:
             return None
-        return draft.client.type, server.lower(), draft.client.mailbox.lower()
+        return draft.client.type, server.lower(), draft.client.account.lower()
 
     @property
     def _authority_names(self) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ from postroom.settings import values
 from postroom.settings.option import Effect, option
 from postroom.settings.words import BigMessages, FirstRead, MailboxType, Security
 
+RECENT = "recent:"
+"""Before a login name at Gmail's POP3 server: show what came in the last 30 days, to every client."""
+
 _WHOLE = "The option."
 
 
@@ -59,7 +62,8 @@ class MailboxOptions:
         valid="the login name",
         effect=Effect.NEXT_CYCLE,
         ours="It must be written.",
-        sentence="The user's name at the server, with OAuth too. For a shared mailbox it is the shared one's address.",
+        sentence="The user's name at the server, with OAuth too. For a shared mailbox it is the shared one's address. "
+        "With POP3 at Gmail `recent:` may stand before it: the same mailbox, of which each client is shown the last 30 days.",
     )
     oauth_user: str | None = option(
         "oauth-user",
@@ -268,6 +272,16 @@ class MailboxOptions:
     )
 
     @property
+    def account(self) -> str:
+        """Whose mailbox it is: the login name, without Gmail's ``recent:``, which says how the same mailbox is shown."""
+        return self.mailbox[len(RECENT) :] if self.wants_recent else self.mailbox
+
+    @property
+    def wants_recent(self) -> bool:
+        """Whether Gmail is to show the last 30 days, to each client: https://support.google.com/mail/answer/7104828"""
+        return self.type is MailboxType.POP3 and self.mailbox.lower().startswith(RECENT)
+
+    @property
     def serves(self) -> str:
         """The address that this mailbox serves; empty where none is known."""
-        return self.address or (self.mailbox if "@" in self.mailbox else "")
+        return self.address or (self.account if "@" in self.account else "")

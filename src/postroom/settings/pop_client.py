@@ -152,4 +152,4 @@ class PopClient(MailboxOptions):
     @property
     def token_user(self) -> str:
         """The account whose token opens the mailbox."""
-        return self.oauth_user or self.mailbox
+        return self.oauth_user or self.account

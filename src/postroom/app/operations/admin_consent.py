@@ -67,7 +67,7 @@ def commands(found: Application) -> list[str]:
 
     https://learn.microsoft.com/exchange/client-developer/legacy-protocols/how-to-authenticate-an-imap-pop-smtp-application-by-using-oauth
     """
-    mailboxes = dict.fromkeys(mailbox.client.mailbox for mailbox in found.mailboxes)
+    mailboxes = dict.fromkeys(mailbox.client.account for mailbox in found.mailboxes)
     return [
         "Connect-ExchangeOnline",
         "$id = '<Object ID of the Enterprise application, not of the App registration>'",

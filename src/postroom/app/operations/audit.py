@@ -117,7 +117,7 @@ async def _client(core: Core, section: str, *, named: bool, repair: bool) -> Cli
                 result = await folder.conclude()
                 queued = await core.store.audits.requeue(folder.begun, replaced=True) if repair else None
                 troubles = await core.store.troubles_of()
-                here = (trouble for login, at, trouble in troubles if (login, at) == (mailbox.client.mailbox, name))
+                here = (trouble for login, at, trouble in troubles if (login, at) == (mailbox.client.account, name))
                 folders.append(Folder(result, folder.begun, tuple(here), queued))
     except PostroomError as error:
         return Client(section, tuple(folders), error)
@@ -127,7 +127,7 @@ async def _client(core: Core, section: str, *, named: bool, repair: bool) -> Cli
 async def _source(core: Core, mailbox: Mailbox) -> int:
     client = mailbox.client
     server = place_of(mailbox, core.kit.providers).host
-    return await core.store.source(client.type.value, server, client.mailbox)
+    return await core.store.source(client.type.value, server, client.account)
 
 
 async def _show(core: Core, client: Client, *, as_json: bool) -> None:
@@ -176,7 +176,7 @@ def _lines(folder: Folder, now: float) -> Iterator[str]:
     yield f"{mark} {place}: {found.listed} on the server, {found.accounted} accounted for, {found.missing} missing"
     parts = [
         (found.captured, "captured"),
-        (found.former, "known under a former identity or from another folder"),
+        (found.former, "known from another folder"),
         (found.troubles, "in trouble"),
         (found.spared, "spared by first-read"),
         (found.big, "left for their size"),

@@ -254,7 +254,7 @@ async def _advice(core: Core, mailbox: Mailbox, account: str, answer: oauth.Toke
     client = mailbox.client
     advice = []
     if account and account.lower() != client.token_user.lower():
-        talk.say(f"{account} signed in, and the mailbox is {client.mailbox}: trying whether {account} may open it ...")
+        talk.say(f"{account} signed in, and the mailbox is {client.account}: trying whether {account} may open it ...")
         given = _Given(AccessToken(answer.access_token, 1, answer.expires_in, core.clock.now() + answer.expires_in))
         finding = await check_client(core, client.section, given)
         if not finding.ok:

@@ -107,7 +107,7 @@ def _is_a_companys(core: Core, section: str) -> bool:
     if mailbox is None or not mailbox.client.uses_oauth:
         return False
     authority = core.kit.providers.authority_of(mailbox.client, mailbox.authorities)
-    domain = mailbox.client.mailbox.rpartition("@")[2].lower()
+    domain = mailbox.client.account.rpartition("@")[2].lower()
     return (
         authority.admin_consent_endpoint is not None and authority.provider is not None and domain not in authority.provider.domains
     )

@@ -87,7 +87,7 @@ async def check_client(core: Core, section: str, tokens: TokenSource | None = No
     last = steps[-1]
     if last.error is not None:
         return Finding(section, False, str(last.error), last.error.remedy, steps)
-    found = next((step.words for step in reversed(steps) if step.name == "select"), last.words)
+    found = next((step.words for step in reversed(steps) if step.name in ("select", "maildrop")), last.words)
     place = core.kit.providers.place_of(mailbox.client, mailbox.authorities)
     how = "with a token" if mailbox.client.uses_oauth else "with the password"
     words = f"logged in at {place.host}:{place.port} as {mailbox.client.mailbox} {how}; {found}"
@@ -100,7 +100,7 @@ async def _first_reads(core: Core, client: PopClient) -> dict[str, First]:
     read = {
         row.folder
         for row in await core.store.folders()
-        if not row.unread and (row.type, row.server, row.login) == (*place, client.mailbox)
+        if not row.unread and (row.type, row.server, row.login) == (*place, client.account)
     }
     return {folder: client.first_read for folder in client.folder_path if folder not in read}
 

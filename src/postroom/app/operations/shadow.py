@@ -51,7 +51,7 @@ async def shadow(live: Live, section: str, other: Elsewhere, wish: Wish, *, as_j
         await core.look_at_consents()
         mailbox = _mailbox(core, section)
         server = place_of(mailbox, core.kit.providers).host
-        source = await core.store.source(mailbox.client.type.value, server, mailbox.client.mailbox)
+        source = await core.store.source(mailbox.client.type.value, server, mailbox.client.account)
         if wish.undo:
             return await _undo(core, section, source, as_json=as_json)
         if not await _begin(service, section, source, wish):

@@ -127,7 +127,7 @@ async def status(live: Live) -> list[ClientStatus]:
 def _folders_of(client: PopClient | None, rows: Sequence[FolderRow]) -> tuple[FolderRow, ...]:
     if client is None:
         return ()
-    mine = (client.type.value, client.mailbox)
+    mine = (client.type.value, client.account)
     return tuple(row for row in rows if (row.type, row.login) == mine and row.folder in client.folder_path)
 
 
@@ -157,7 +157,7 @@ def _status(
         health, fault, remedy = Health.DISABLED, "no longer in the configuration", ""
     elif not client.enable_client:
         health, fault, remedy = Health.DISABLED, "enable-client = false", ""
-    login = client.mailbox if client is not None else ""
+    login = client.account if client is not None else ""
     process = readers.get(login, "")
     if client is not None and silent_for(dataclasses.replace(condition, health=health), client, now) is not None:
         health, fault = Health.STALE, fault or "no check was proved for longer than its cycles explain"
