@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from desk import Desk, Stop, Stopping, StoppingReader, fill
 from fakes import MemoryReader, refused
+from maildrop import Maildrop, MaildropReader
 from postroom import events
 from postroom.engine.process import process
 from postroom.errors import Lost, StoreError
@@ -80,6 +83,90 @@ async def test_p17_p18_a_cycle_stopped_at_any_step_comes_to_the_same(
         if stop.over:
             break
     assert at > 15
+
+
+async def stopped_at_maildrop(desk: Desk, maildrop: Maildrop, stop: Stop, options: dict[str, Any]) -> None:
+    """Cycles over one session after another, as far as they come; where the process dies, another begins."""
+    reader = StoppingReader(MaildropReader(maildrop), stop)
+    store = Stopping(desk.store, stop)
+    try:
+        while (await desk.cycle(reader=reader, store=store, **options)).more:
+            assert not maildrop.hides or maildrop.commits < 10
+    except (Lost, StoreError):
+        assert not stop.over
+    if stop._how == "dead":
+        await desk.restart()
+
+
+class Cut(MaildropReader):
+    """Its session ends before its commit."""
+
+    async def commit(self) -> Sequence[str]:
+        raise Lost("cut")
+
+
+async def test_what_is_behind_a_page_is_read_at_once_also_where_the_page_was_had_before(tmp_path: Path) -> None:
+    """Nothing in the second session is new, and its commit brings the next page to light."""
+    desk = Desk(tmp_path)
+    await desk.take()
+    maildrop = Maildrop(hides=True, page=4)
+    for text in TEXTS:
+        maildrop.add(text)
+    with pytest.raises(Lost):
+        await desk.cycle(reader=Cut(maildrop))
+    reader = MaildropReader(maildrop)
+    tally = await desk.cycle(reader=reader)
+    assert (tally.captured, tally.settled, tally.more) == (0, 4, True)
+    tally = await desk.cycle(reader=reader)
+    assert (tally.captured, tally.settled) == (2, 2)
+    assert await desk.texts() == TEXTS
+    assert not (await desk.cycle(reader=reader)).more
+
+
+@pytest.mark.parametrize(
+    ("how", "disposition", "hides", "faulty"),
+    [
+        ("before", "delete", False, False),
+        ("after", "delete", False, True),
+        ("dead", "delete", False, False),
+        ("dead", "keep", False, False),
+        ("before", "keep", True, True),
+        ("after", "keep", True, False),
+        ("dead", "keep", True, True),
+        ("after", "delete", True, False),
+    ],
+)
+async def test_a_maildrop_read_and_stopped_at_any_step_comes_to_the_same(
+    tmp_path: Path, how: str, disposition: str, hides: bool, faulty: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between capture and commit, in a retrieval, at a deletion, at a commit that nobody heard the answer of."""
+    monkeypatch.setattr("postroom.engine.read._BATCH", 2)
+    options: dict[str, Any] = {"after_capture": Disposition(disposition)}
+    for at in itertools.count(1):
+        desk = Desk(tmp_path / str(at))
+        await desk.take()
+        maildrop = Maildrop(hides=hides, page=4 if hides else 1000, long=20)
+        added = [maildrop.add(text) for text in TEXTS]
+        if faulty:
+            maildrop.refuses[added[2]] = refused("-ERR not now")
+        stop = Stop(at, how, Lost("cut"), StoreError("stopped"))
+        await stopped_at_maildrop(desk, maildrop, stop, options)
+        kept = await desk.texts()
+        gone = [text for name, text in zip(added, TEXTS, strict=True) if name not in maildrop.shown]
+        if not hides:  # else what is behind the page is not shown either
+            assert not Counter(gone) - Counter(kept), at
+        popped = [text for name, text in zip(added, TEXTS, strict=True) if name in maildrop.popped or name not in maildrop.mails]
+        assert disposition == "keep" or hides or not Counter(popped) - Counter(kept), at
+        maildrop.refuses.clear()
+        await desk.settle_down(reader=MaildropReader(maildrop), **options)
+        assert await desk.texts() == TEXTS, at
+        assert len(await desk.store.claim(WorkKind.PROCESS, 100)) == len(TEXTS), at
+        assert sorted(maildrop.mails.values()) == ([] if disposition == "delete" else TEXTS), at
+        assert sorted(maildrop.shown.values()) == (TEXTS if disposition == "keep" and not hides else []), at
+        desk.store.close()
+        if stop.over:
+            break
+    assert at > 12
 
 
 @pytest.mark.parametrize("how", ["before", "after", "dead"])

@@ -12,6 +12,7 @@ from servers.proxy import Direction, How
 
 Login = Literal["password", "token"]
 Where = Literal["even", "early", "late"]
+Moment = Literal["whole", "working", "even", "late"]
 
 _HOW: tuple[How, ...] = ("fin", "rst", "stall")
 _TWICE, _THRICE = 0.3, 0.1  # shares of the runs that kill the restarted process too
@@ -60,10 +61,15 @@ class Way:
 
 @dataclass(frozen=True)
 class Kill:
-    """SIGKILL after a ``share`` of the time that an undisturbed run takes, or of the part in which it works."""
+    """SIGKILL after a ``share`` of an undisturbed run.
+
+    Of its whole time; of the part in which it works, once the program has started; or of the octets of its conversation, as
+    a cut's: the line stands still at the octet, and the process waits there to be killed.
+    """
 
     share: float
-    working: bool  # the share is of what follows the start of the program, in which nothing happens yet
+    moment: Moment
+    direction: Direction  # of the octets
     looked: bool  # server and store are compared before the next start; else that follows at once
 
 
@@ -109,14 +115,14 @@ class CutRun:
 
 def kill_run(seed: int, number: int, series: int, routes: Sequence[str]) -> KillRun:
     """The kill run of that number in a series of so many."""
-    kinds = [(_way(each, routes, tls=False), _working(each // len(routes))) for each in range(series)]
-    way, working = kinds[number]
+    kinds = [(_way(each, routes, tls=False), _moment(each // len(routes))) for each in range(series)]
+    way, moment = kinds[number]
     chance = random.Random(f"{seed} kill {number}")
     share = _spread(kinds, number, chance)
     drawn = chance.random()
     further = 2 if drawn < _THRICE else 1 if drawn < _TWICE else 0
-    instants = [(share, working), *((chance.random(), True) for _ in range(further))]
-    kills = tuple(Kill(*instant, chance.random() < _LOOKED) for instant in instants)
+    instants = [(share, moment), *((chance.random(), chance.choice(_moments)) for _ in range(further))]
+    kills = tuple(Kill(*instant, chance.choice(_directions), chance.random() < _LOOKED) for instant in instants)
     return KillRun(number, way, kills, chance.random() < _EXPORTED)
 
 
@@ -135,6 +141,7 @@ def cut_run(seed: int, number: int, series: int, routes: Sequence[str]) -> CutRu
 
 _directions: tuple[Direction, ...] = ("to_server", "to_client")
 _wheres: tuple[Where, ...] = ("even", "early", "late")
+_moments: tuple[Moment, ...] = ("working", "working", "even", "late")
 
 
 def _way(number: int, routes: Sequence[str], *, tls: bool) -> Way:
@@ -144,9 +151,10 @@ def _way(number: int, routes: Sequence[str], *, tls: bool) -> Way:
     return Way(protocol, disposition, "token" if turn % 4 == 1 else "password", tls and turn % 4 == 2)
 
 
-def _working(turn: int) -> bool:
-    """Two runs in five lie over the whole time, the others over the part in which there is work."""
-    return turn % 4 in (2, 3) or turn % 8 == 5
+def _moment(turn: int) -> Moment:
+    """Half of the runs are killed at an instant, half at an octet, and most of these where messages are settled."""
+    of_eight: tuple[Moment, ...] = ("whole", "working", "working", "late", "even", "late", "working", "late")
+    return of_eight[turn % 8]
 
 
 def _where(turn: int) -> Where:

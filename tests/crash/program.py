@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,11 +46,17 @@ class Postroom:
         self.directory = directory
         self._starts = 0
 
-    def run(self, *, kill_after: float | None = None) -> Ended | None:
-        """``postroom run --once``; None when it was killed after so many seconds."""
+    def run(self, *, kill_after: float | None = None, kill_when: Callable[[], bool] | None = None) -> Ended | None:
+        """``postroom run --once``; None when it was killed after so many seconds, or when something had come about."""
         with self.running("run", "--once", "--json") as process:
+            end = time.monotonic() + (PATIENCE if kill_after is None else kill_after)
+            while kill_when is not None and process.poll() is None and time.monotonic() < end:
+                if kill_when():
+                    kill(process)
+                    return None
+                time.sleep(0.002)
             try:
-                process.wait(PATIENCE if kill_after is None else kill_after)
+                process.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 kill(process)
                 if kill_after is not None:

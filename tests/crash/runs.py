@@ -10,12 +10,12 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from crash import verdict
-from crash.plan import CutRun, KillRun, Way, cut_run, kill_run
+from crash.plan import CutRun, Kill, KillRun, PlannedCut, Way, cut_run, kill_run
 from crash.program import CommandFailedError, Ended, Postroom
 from crash.progress import Measured, Outcome, Progress
 from crash.rig import Rig
@@ -45,11 +45,13 @@ class _Run:
     complaints: list[str] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
 
-    def start(self, *, kill_after: float | None = None, cut: bool = False) -> Ended | None:
+    def start(
+        self, *, kill_after: float | None = None, kill_when: Callable[[], bool] | None = None, cut: bool = False
+    ) -> Ended | None:
         """Start Postroom; None when it was killed. Raises ``Stopped``."""
         self.starts += 1
         begun = time.monotonic()
-        ended = self.postroom.run(kill_after=kill_after)
+        ended = self.postroom.run(kill_after=kill_after, kill_when=kill_when)
         what = "killed" if ended is None else f"ended with {ended.status}"
         self.story.append(f"start {self.starts}: {what} after {time.monotonic() - begun:.3f} s")
         if ended is not None:
@@ -98,20 +100,36 @@ class Runs:
         """Carry out the kill run of that number."""
         series = self.progress.series
         plan = kill_run(series.seed, number, series.kills, series.routes)
-        measured = self._measured("kill", plan.way)
+        measured = {kill: self._measured("cut" if _at_an_octet(kill) else "kill", plan.way) for kill in plan.kills}
         return self._carry_out(f"kill:{number}", plan, lambda run: self._kill(run, plan, measured))
 
-    def _kill(self, run: _Run, plan: KillRun, measured: Measured) -> None:
+    def _kill(self, run: _Run, plan: KillRun, measured: Mapping[Kill, Measured]) -> None:
         for kill in plan.kills:
-            begin = measured.start if kill.working else 0.0
-            after = begin + kill.share * (measured.seconds - begin)
-            run.story.append(f"to be killed after {after:.3f} of {measured.seconds:.3f} s")
-            if run.start(kill_after=after) is None:
+            strike = self._at_an_octet if _at_an_octet(kill) else self._at_an_instant
+            if strike(run, kill, measured[kill]) is None:
                 run.stops += 1
             if kill.looked:
                 run.look()
         run.start()
         run.finish(exported=plan.exported)
+
+    def _at_an_instant(self, run: _Run, kill: Kill, measured: Measured) -> Ended | None:
+        begin = measured.start if kill.moment == "working" else 0.0
+        after = begin + kill.share * (measured.seconds - begin)
+        run.story.append(f"to be killed after {after:.3f} of {measured.seconds:.3f} s")
+        return run.start(kill_after=after)
+
+    def _at_an_octet(self, run: _Run, kill: Kill, measured: Measured) -> Ended | None:
+        total = measured.to_server if kill.direction == "to_server" else measured.to_client
+        planned = PlannedCut(kill.direction, kill.share, "stall", "late" if kill.moment == "late" else "even")
+        cut = Cut(kill.direction, planned.after(total), "stall")
+        run.story.append(f"to be killed at octet {cut.after} of {total} {cut.direction}")
+        with FaultProxy("127.0.0.1", self.rig.port(run.way)) as proxy:
+            proxy.cut_next(cut)
+            run.postroom.redirect(proxy.port, _CALM)
+            ended = run.start(kill_when=lambda: proxy.stalled)
+        run.postroom.redirect(self.rig.port(run.way), _CALM)
+        return ended
 
     def cut(self, number: int) -> Outcome:
         """Carry out the cut run of that number."""
@@ -200,6 +218,10 @@ class Runs:
             raise UndisturbedError(f"even undisturbed ({way}) it ends with {ended}")
         shutil.rmtree(run.postroom.directory)
         return Measured(min(start, seconds / 2), seconds, passed.to_server, passed.to_client)
+
+
+def _at_an_octet(kill: Kill) -> bool:
+    return kill.moment in ("even", "late")
 
 
 class UndisturbedError(Exception):

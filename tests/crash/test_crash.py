@@ -1,4 +1,4 @@
-"""Two kills and two cuts over each route, through the code of ``make crash``; and what that code itself promises."""
+"""A kill and a cut over each route, through the code of ``make crash``; and what that code itself promises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from servers.dovecot import Dovecot
 from servers.gmail_pop3 import GmailPop3
 
 ALL = tuple(ROUTES)
-SERIES = Series(seed=21, kills=14, cuts=14, messages=300, routes=ALL)
+SERIES = Series(seed=21, kills=28, cuts=28, messages=300, routes=ALL)
+# Every route once, in four turns of which one is with tokens and, of the cuts, another over TLS.
+KILLS = [len(ALL) * (place % 4) + place for place in range(len(ALL))]
+CUTS = [len(ALL) * ((place + 1) % 4) + place for place in range(len(ALL))]
 
 
 @pytest.fixture(scope="module")
@@ -33,29 +36,45 @@ def runs(
     authority.reset()
 
 
-@pytest.mark.parametrize("number", range(SERIES.kills))
+@pytest.mark.parametrize("number", KILLS)
 def test_killed(runs: Runs, number: int) -> None:
     outcome = runs.kill(number)
     assert outcome.complaints == (), outcome
 
 
-@pytest.mark.parametrize("number", range(SERIES.cuts))
+@pytest.mark.parametrize("number", CUTS)
 def test_cut(runs: Runs, number: int) -> None:
     outcome = runs.cut(number)
     assert outcome.complaints == (), outcome
 
 
 class TestPlan:
+    def test_the_share_that_is_run_here_has_every_route_and_login(self) -> None:
+        kills = [kill_run(SERIES.seed, number, SERIES.kills, ALL).way for number in KILLS]
+        cuts = [cut_run(SERIES.seed, number, SERIES.cuts, ALL).way for number in CUTS]
+        for ways in (kills, cuts):
+            assert {f"{way.protocol}:{way.disposition}" for way in ways} == set(ALL)
+            assert {way.login for way in ways} == {"password", "token"}
+        assert {way.tls for way in cuts} == {True, False}
+
     def test_kills_lie_evenly_over_the_span_of_their_way(self) -> None:
         plans = [kill_run(3, number, 500, ALL) for number in range(500)]
         for way in {plan.way for plan in plans}:
-            for working in (False, True):
-                shares = [plan.kills[0].share for plan in plans if (plan.way, plan.kills[0].working) == (way, working)]
+            for moment in {plan.kills[0].moment for plan in plans if plan.way == way}:
+                shares = [plan.kills[0].share for plan in plans if (plan.way, plan.kills[0].moment) == (way, moment)]
                 assert len(shares) > 5
                 assert all(abs(share * len(shares) - place - 0.5) <= 0.25 for place, share in enumerate(shares))
         assert {f"{plan.way.protocol}:{plan.way.disposition}" for plan in plans} == set(ALL)
         assert {plan.way.login for plan in plans} == {"password", "token"}
         assert {len(plan.kills) for plan in plans} == {1, 2, 3}
+
+    def test_every_route_is_killed_at_instants_and_at_octets_and_most_often_where_it_settles(self) -> None:
+        plans = [kill_run(3, number, 500, ALL) for number in range(500)]
+        for route in ALL:
+            mine = [plan.kills[0] for plan in plans if f"{plan.way.protocol}:{plan.way.disposition}" == route]
+            assert {kill.moment for kill in mine} == {"whole", "working", "even", "late"}
+            assert {kill.direction for kill in mine if kill.moment == "late"} == {"to_server", "to_client"}
+            assert sum(kill.moment == "late" for kill in mine) > len(mine) // 3
 
     def test_a_number_means_the_same_run_every_time(self) -> None:
         assert kill_run(1, 7, 20, ALL) == kill_run(1, 7, 20, ALL) != kill_run(2, 7, 20, ALL)

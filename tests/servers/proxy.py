@@ -189,6 +189,11 @@ class FaultProxy:
         """Connections that are open now."""
         return len(self._living)
 
+    @property
+    def stalled(self) -> bool:
+        """Whether a connection has come to a cut at which both sides see nothing any more."""
+        return any(connection.stalled for connection in list(self._living.values()))
+
     def reset_counters(self) -> None:
         """Count from zero again."""
         self.connections = 0
