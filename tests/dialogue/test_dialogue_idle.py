@@ -62,19 +62,19 @@ def longest(server: ScriptedServer, hands: Kit) -> float:
 
 async def test_p11_a_half_open_connection_is_found_out_by_the_answer_to_done() -> None:
     async with ScriptedServer(IDLES + "C: DONE\n[STALL]") as server:
-        assert type(await waited(server, kit(HandClock()), 0.02, timeout=0.05)) is TimedOut
+        assert type(await waited(server, kit(HandClock()), 0.02, timeout=0.5)) is TimedOut
 
 
 async def test_p11_a_server_that_never_begins_to_idle_is_found_out() -> None:
     async with ScriptedServer(OPEN + "C: P2 IDLE\n[STALL]") as server:
-        assert type(await waited(server, kit(HandClock()), 600, timeout=0.05)) is TimedOut
+        assert type(await waited(server, kit(HandClock()), 600, timeout=0.5)) is TimedOut
 
 
 @pytest.mark.parametrize("before", ["C: P1 SELECT INBOX\n", ""], ids=["SELECT", "greeting"])
 async def test_p11_there_is_a_deadline_before_idle_too(before: str) -> None:
     script = "S: * PREAUTH [CAPABILITY IMAP4rev1 IDLE] hello\n" * bool(before) + before + "[STALL]"
     async with ScriptedServer(script) as server:
-        assert type(await waited(server, kit(HandClock()), 600, timeout=0.05)) is TimedOut
+        assert type(await waited(server, kit(HandClock()), 600, timeout=0.5)) is TimedOut
 
 
 async def test_p11_news_is_looked_for_although_idle_said_nothing() -> None:
