@@ -109,7 +109,7 @@ CURES = (
         12,
         "each cycle that ends well is shown",
         "engine/watch.py",
-        "        await self._report(Health.WORKING, proved_at=now)",
+        "        await self._report(Health.WORKING, proved_at=now, retry_at=now + pace if pace else None)",
         "        if self.condition.proved_at is None:\n            await self._report(Health.WORKING, proved_at=now)",
         ("unit/engine/test_watch_silence.py::test_p12_a_mailbox_that_works_again_is_shown_so_at_once",),
     ),
