@@ -152,9 +152,10 @@ class Pop3Reader:
 
     @property
     def _hides(self) -> bool:
+        if (known := self._place.manners.hides_retrieved) is not None:
+            return known
         # EXPIRE 0: what was retrieved may be removed at QUIT (RFC 2449 section 6.7)
-        expires = self._session is not None and self._session.capabilities.get("EXPIRE", ())[:1] == ("0",)
-        return self._place.manners.hides_retrieved or expires
+        return self._session is not None and self._session.capabilities.get("EXPIRE", ())[:1] == ("0",)
 
     async def _unchanged(self, session: Pop3Session, state: State, count: int, octets: int) -> bool:
         """Whether nothing can have come: a maildrop grows at its end. Now and then all is listed all the same."""

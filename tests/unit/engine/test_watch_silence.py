@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from test_watch import House, house, until
+from house import House, until
 
 from fakes import START
 from postroom.errors import Lost, PostroomError, TimedOut
 from postroom.model import Health
-
-__all__ = ["house"]
 
 
 @pytest.mark.parametrize("death", [TimedOut("mail.example.org:993 within 60 s"), Lost("the server closed the connection")])
