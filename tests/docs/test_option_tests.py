@@ -58,7 +58,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "token-command": (f"{GRANTS}::test_a_command",),
     "token-url": (f"{GRANTS}::test_an_address",),
     "token-expiry-margin-time": (
-        "unit/drivers/test_token_request.py",
+        "integration/test_seed.py",
         "integration/test_oauth.py::test_a_token_is_renewed_by_the_margin",
     ),
     # those that mail.<type>.* alone can say
