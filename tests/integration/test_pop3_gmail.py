@@ -97,14 +97,13 @@ def test_p25_no_quit_where_a_message_could_not_be_had(here: Here, gmail: GmailPo
     letters = deliver(gmail, user, *range(5))
     bad = gmail.mails(user)[2].uidl
     gmail.fail(Faults(retr_refused=(bad,)))
-    before = said(gmail, user, "QUIT")
-    report = here.read(status=None)
-    assert captured(report) == 4
-    assert said(gmail, user, "QUIT") == before
-    assert not any(popped(gmail, user))
+    assert captured(here.read(status=None)) == 4
+    lines = [(entry.session, entry.line) for entry in gmail.log(user)]
+    first = lines[0][0]
+    assert (first, "RETR 3") in lines
+    assert (first, "QUIT") not in lines
     assert [trouble["identifier"] for trouble in here.status(A)["troubles"]] == [bad]
-    assert captured(here.read(status=None)) == 0
-    assert popped(gmail, user) == [True, True, False, True, True]  # not due: nothing was refused in that session
+    assert popped(gmail, user) == [True, True, False, True, True]  # in a session in which nothing was refused
     gmail.fail(Faults())
     wait_for(lambda: captured(here.read()) == 1, "the time at which it is due", timeout=60)
     assert digests(here) == of(letters)
@@ -194,7 +193,9 @@ def test_p25_recent_without_unique_ids_is_refused(here: Here, gmail: GmailPop3, 
 
 def test_two_sections_for_one_account_are_named(here: Here, gmail: GmailPop3, user: str) -> None:
     here.put("pop-client-b", basic(gmail.port, f"recent:{user}", type="POP3"))
-    assert "pop-client-a" in here.command("check", "--json", status=None).err
+    findings = here.check()
+    assert [findings[name]["ok"] for name in (A, "pop-client-b")] == [True, False]
+    assert A in findings["pop-client-b"]["words"]
 
 
 # --- unique-ids and headers -------------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ def test_p25_a_token_in_one_line_at_google(here: Here, gmail: GmailPop3, authori
     assert lines[-1] == "AUTH XOAUTH2 ***"
     steps = {step["step"]: step["words"] for step in here.check()[A]["steps"]}
     assert list(steps) == ["dns", "tcp", "tls", "capabilities", "token", "login", "maildrop"]
-    assert steps["login"] == f"as {mode}{user}"
+    assert steps["login"].startswith(f"as {mode}{user};")
 
 
 def test_p25_a_token_in_two_lines_at_microsoft(here: Here, gmail: GmailPop3, authority: Authority, mailbox_user: str) -> None:

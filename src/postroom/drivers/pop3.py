@@ -94,7 +94,7 @@ class Pop3Reader:
         if self._session is None:
             clock = self._kit.clock
             # Google announces 300 s and shows the next messages at the next login alone: it is tried, and a no is obeyed.
-            if self._logged_in_at is not None and self._login_delay and not self._place.manners.hides_retrieved:
+            if self._logged_in_at is not None and self._login_delay and not self._behind:
                 await clock.sleep(max(0.0, self._logged_in_at + self._login_delay - clock.monotonic()))
             self._maildrop, self._fetching, self._marked = None, None, []
             self._session = await Pop3Session.open(self._place, self._credentials, self._kit.dialer, clock, self._trace)
@@ -122,7 +122,7 @@ class Pop3Reader:
             self._identity = Identity(state.identity)
         count, octets = await stat(session)
         if state is not None and since is not None and await self._unchanged(session, state, count, octets):
-            return Changes((), state.lasting().text(), hides=self._hides, total=count, pace=self._login_delay)
+            return Changes((), state.lasting().text(), hides=self._hides, behind=self._behind, total=count, pace=self._login_delay)
         maildrop = await self._stock()
         if maildrop.flaw:
             self._check_recent(maildrop.flaw)
@@ -144,6 +144,7 @@ class Pop3Reader:
             began=partly.text(),
             complete=True,
             hides=self._hides,
+            behind=self._behind,
             total=len(maildrop.messages),
             left=0,
             spared=spared,
@@ -156,6 +157,10 @@ class Pop3Reader:
             return known
         # EXPIRE 0: what was retrieved may be removed at QUIT (RFC 2449 section 6.7)
         return self._session is not None and self._session.capabilities.get("EXPIRE", ())[:1] == ("0",)
+
+    @property
+    def _behind(self) -> bool:
+        return bool(self._place.manners.hides_retrieved)
 
     async def _unchanged(self, session: Pop3Session, state: State, count: int, octets: int) -> bool:
         """Whether nothing can have come: a maildrop grows at its end. Now and then all is listed all the same."""

@@ -66,7 +66,7 @@ class Listing:
             state = changes.began or position.state or ""
             changes = replace(changes, more=True, new_state=state, left=len(new) - limit)
             new = new[:limit]
-        if changes.hides and new:  # what was hidden behind these is shown once they are committed
+        if changes.behind and new:  # what was hidden behind these is shown once they are committed
             changes = replace(changes, more=True)
         self._position = position
         self._read = len(new) if changes.complete else len(changes.created) + len(changes.spared)

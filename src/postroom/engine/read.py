@@ -260,6 +260,7 @@ class FolderCycle:
         committed = tuple(await self.reader.commit())
         await self._settled(committed)
         tally = self.tally
+        tally.more = tally.more or (changes.behind and bool(committed))
         if tally.captured or tally.matched:
             self._event(events.READ, captured=tally.captured, matched=tally.matched, octets=tally.octets, left=tally.left)
         else:
