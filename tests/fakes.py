@@ -341,6 +341,9 @@ class MemoryReader:
         await self._call("commit")
         return ()
 
+    def stands(self) -> bool:
+        return True
+
     async def wait(self, seconds: float) -> None:
         self.waited.append(seconds)
         await self._call("wait")

@@ -276,7 +276,7 @@ class Audit:
     at: float  # when it ended
     listed: int = 0  # on the server
     captured: int = 0
-    former: int = 0  # known under a former identity, or in another folder
+    former: int = 0  # known already when they came here, from another folder
     spared: int = 0  # not read, as first-read says
     troubles: int = 0  # in trouble
     big: int = 0  # above maximum-msg-size, and left at the server
@@ -359,7 +359,7 @@ class Condition:
     fault: str = ""
     remedy: str = ""
     retry_at: float | None = None
-    started_at: float | None = None  # when it began to be watched, the last time
+    started_at: float | None = None  # when it began to be watched
 
 
 # --- grants -----------------------------------------------------------------------------------------------------------

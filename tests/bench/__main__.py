@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench.capture import capture, large
+from bench.capture import capture, large, pop3
 from bench.idle import idle
 from bench.line import distance, unchanged
 from bench.many import many
@@ -22,6 +22,7 @@ from servers.dovecot import Dovecot
 BENCHES: Mapping[str, Callable[[Rig], Report]] = {
     "start": start,
     "capture": capture,
+    "pop3": pop3,
     "large": large,
     "many": many,
     "unchanged": unchanged,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 MBSYNC_SPEED = "times as fast as mbsync"
+MPOP_SPEED = "times as fast as mpop"
 IMAPLIB_SPEED = "times as fast as imaplib"
 BARE_TIME = "times bare's time"
 FLOOR_TIME = "times the disk's own time"
@@ -54,6 +55,7 @@ class Bar:
 
 BARS: Mapping[str, Bar] = {
     "capture": Bar((Goal(MBSYNC_SPEED, 8, upwards=True),), (Goal(BARE_TIME, 2),)),
+    "pop3": Bar((Goal(MPOP_SPEED, 8, upwards=True),), (Goal(BARE_TIME, 2),)),
     "large": Bar(
         (Goal(IMAPLIB_SPEED, 1, upwards=True), Goal(MBSYNC_SPEED, 1, upwards=True), Goal(PEAK, 100)),
         (Goal(BARE_TIME, 2.5), Goal(FLOOR_TIME, 1)),

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import mail
-from bench.bars import BARE_TIME, FLOOR_TIME, IMAPLIB_SPEED, MBSYNC_SPEED, PEAK
+from bench.bars import BARE_TIME, FLOOR_TIME, IMAPLIB_SPEED, MBSYNC_SPEED, MPOP_SPEED, PEAK
 from bench.contenders import Account, Bare, Contender, Getmail, Imaplib, Mbsync, Postroom
+from bench.contenders_pop3 import BarePop3, Mpop, Poplib
 from bench.measure import SCRIPTS, Run, Samples, fresh, interleaved, run
 from bench.report import Figure, Report
 from bench.rig import Rig
@@ -45,6 +46,21 @@ def capture(rig: Rig) -> Report:
         f"postroom: the last batch was handed to the disk {whole:.3f} s after the start (median), "
         f"{whole / _named(all_samples, 'bare').seconds:.2f} times bare; the rest of its time is work on the messages and the end"
     )
+    _compare(report, all_samples)
+    return report
+
+
+def pop3(rig: Rig) -> Report:
+    """The same 10,000 messages by POP3."""
+    count = rig.count(10_000, 200)
+    report = Report("pop3", f"{count:,} messages of 4 kB from Dovecot by POP3, each durable")
+    account = rig.over_pop3(rig.small(count))
+    rig.copy(BarePop3(), account, None)  # what Dovecot finds out at the first time is known to it
+    contenders, report.remarks = rig.present([BarePop3(), Postroom("POP3"), Mpop(), Poplib()])
+    entries = [_entry(rig, contender, account, count) for contender in contenders]
+    interleaved(rig.rounds, entries, rig.told)
+    all_samples = [samples for samples, _ in entries]
+    report.rows = [{**_row(samples, all_samples), "rate": count / samples.seconds} for samples in all_samples]
     _compare(report, all_samples)
     return report
 
@@ -104,7 +120,7 @@ def _named(samples: Sequence[Samples], name: str) -> Samples:
 
 def _compare(report: Report, samples: Sequence[Samples]) -> None:
     postroom = _named(samples, "postroom")
-    for figure, name in ((MBSYNC_SPEED, "mbsync"), (IMAPLIB_SPEED, "imaplib")):
+    for figure, name in ((MBSYNC_SPEED, "mbsync"), (MPOP_SPEED, "mpop"), (IMAPLIB_SPEED, "imaplib")):
         for peer in samples:
             if peer.name == name:
                 report.measured[figure] = peer.ratio(postroom)

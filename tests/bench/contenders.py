@@ -45,17 +45,20 @@ class Contender(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Postroom:
     """``postroom run --once`` with a data directory of its own."""
 
     name: ClassVar = "postroom"
     program: ClassVar = POSTROOM
+    protocol: str = "IMAP"
 
     def prepare(self, folder: Path, account: Account) -> list[str]:
         file = folder / "postroom.ini"
         file.write_text(
-            f"[settings]\ndata-directory = {folder / 'data'}\n\n[pop-client-bench]\ntype = IMAP\nserver = {account.host}\n"
-            f"port = {account.port}\npop-connection-security = none\nmailbox = {account.user}\npassword = {account.password}\n"
+            f"[settings]\ndata-directory = {folder / 'data'}\n\n[pop-client-bench]\ntype = {self.protocol}\n"
+            f"server = {account.host}\nport = {account.port}\npop-connection-security = none\n"
+            f"mailbox = {account.user}\npassword = {account.password}\n"
         )
         return [POSTROOM, "--config", str(file), "run", "--once"]
 
@@ -86,7 +89,7 @@ class Mbsync:
         return ["mbsync", "-q", "-c", str(file), "bench"]
 
     def kept(self, folder: Path) -> int:
-        return _files(folder / "mail" / "INBOX")
+        return messages_in(folder / "mail" / "INBOX")
 
 
 class Getmail:
@@ -96,8 +99,7 @@ class Getmail:
     program: ClassVar = "getmail"
 
     def prepare(self, folder: Path, account: Account) -> list[str]:
-        for part in ("cur", "new", "tmp"):
-            (folder / "mail" / part).mkdir(parents=True)
+        maildir(folder / "mail")
         (folder / "getmailrc").write_text(
             f"[retriever]\ntype = SimpleIMAPRetriever\nserver = {account.host}\nport = {account.port}\n"
             f'username = {account.user}\npassword = {account.password}\nmailboxes = ("INBOX",)\n\n'
@@ -107,7 +109,7 @@ class Getmail:
         return ["getmail", f"--getmaildir={folder}", "--rcfile=getmailrc"]
 
     def kept(self, folder: Path) -> int:
-        return _files(folder / "mail")
+        return messages_in(folder / "mail")
 
 
 @dataclass(frozen=True)
@@ -127,14 +129,16 @@ class Imaplib:
         return len(list((folder / "mail").glob("*.eml")))
 
 
+@dataclass(frozen=True)
 class Bare:
     """A socket that reads the same answers and throws them away."""
 
     name: ClassVar = "bare"
     program: ClassVar = sys.executable
+    work: str = "fetch"  # or look
 
     def prepare(self, folder: Path, account: Account) -> list[str]:
-        return [sys.executable, str(SCRIPTS / "bare.py"), *account.words, "fetch"]
+        return [sys.executable, str(SCRIPTS / "bare.py"), *account.words, self.work]
 
     def kept(self, folder: Path) -> None:
         return None
@@ -149,7 +153,14 @@ def _for_another(folder: Path) -> str:
     return "user = nobody\n"
 
 
-def _files(maildir: Path) -> int:
+def maildir(folder: Path) -> None:
+    """Make an empty Maildir."""
+    for part in ("cur", "new", "tmp"):
+        (folder / part).mkdir(parents=True)
+
+
+def messages_in(maildir: Path) -> int:
+    """How many messages a Maildir holds."""
     return sum(len(list((maildir / part).iterdir())) for part in ("cur", "new"))
 
 

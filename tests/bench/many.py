@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import mail
 from bench.bars import BARE_TIME, MBSYNC_SPEED
-from bench.contenders import POSTROOM, Account, Mbsync, absent
-from bench.measure import SCRIPTS, FailedError, Run, Samples, fresh, interleaved, run
+from bench.contenders import POSTROOM, Account, Bare, Mbsync, absent
+from bench.measure import FailedError, Run, Samples, fresh, interleaved, run
 from bench.report import Report
 from bench.rig import Rig
 
@@ -102,13 +101,9 @@ def _files(folder: Path) -> list[int]:
     return [len(list(part.iterdir())) for where in ("cur", "new") for part in folder.glob(f"*/mail*/INBOX/{where}")]
 
 
-def _bare(_rig: Rig, accounts: list[Account]) -> Run:
-    script = str(SCRIPTS / "bare_many.py")
-    programs = []
-    for share in range(AT_ONCE):
-        mine = accounts[share::AT_ONCE]
-        programs.append([sys.executable, script, mine[0].host, str(mine[0].port), mine[0].password, *(a.user for a in mine)])
-    return run(*programs)
+def _bare(rig: Rig, accounts: list[Account]) -> Run:
+    shares = (accounts[share::AT_ONCE] for share in range(AT_ONCE))
+    return run(*([*Bare().prepare(rig.folder, first), *(one.user for one in others)] for first, *others in shares))
 
 
 def _check(name: str, accounts: list[Account], kept: int) -> None:

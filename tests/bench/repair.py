@@ -69,6 +69,9 @@ class EndlessReader:
     async def commit(self) -> Sequence[str]:
         return ()
 
+    def stands(self) -> bool:
+        return True
+
     async def wait(self, seconds: float) -> None:
         raise NotImplementedError
 

@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import mail
@@ -44,6 +44,10 @@ class Rig:
             os.sync()
             self.copy(Bare(), account, None)
         return account
+
+    def over_pop3(self, account: Account) -> Account:
+        """The same mailbox by POP3."""
+        return replace(account, port=self.dovecot.pop3_port)
 
     def small(self, count: int) -> Account:
         """A mailbox with so many messages of 4 kB."""

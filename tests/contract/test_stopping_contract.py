@@ -55,7 +55,7 @@ async def stopped(desk: Desk, stop: Stop, **options: Any) -> None:
         ("dead", Disposition.KEEP),
     ],
 )
-async def test_a_cycle_stopped_at_any_step_comes_to_the_same(
+async def test_p17_p18_a_cycle_stopped_at_any_step_comes_to_the_same(
     tmp_path: Path, how: str, disposition: Disposition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("postroom.engine.read._BATCH", 2)

@@ -265,7 +265,7 @@ async def test_an_empty_batch_is_nothing(shelf: Shelf) -> None:
     assert await shelf.keep() == Outcome(0, 0, 0)
 
 
-async def test_the_same_batch_again_is_nothing(shelf: Shelf) -> None:
+async def test_p17_the_same_batch_again_is_nothing(shelf: Shelf) -> None:
     batch = [mail(shelf.store, n) for n in (1, 2)]
     await shelf.keep(*batch)
     before = await shelf.rows()
@@ -504,7 +504,7 @@ async def test_a_matched_message_is_settled_under_its_new_identity_as_was_decide
     assert [item.listed.identifier for item in await shelf.store.unsettled(shelf.lease, 9)] == ["2/8"]
 
 
-async def test_the_same_mail_in_a_second_folder_is_one_message(shelf: Shelf) -> None:
+async def test_p20_the_same_mail_in_a_second_folder_is_one_message(shelf: Shelf) -> None:
     other = await shelf.take("All Mail")
     await shelf.keep(mail(shelf.store, 1, email_id="M1"), mail(shelf.store, 2))
     assert await shelf.keep(mail(shelf.store, 7, octets=text(1), email_id="M1"), lease=other) == Outcome(0, 1, 0)
@@ -514,7 +514,7 @@ async def test_the_same_mail_in_a_second_folder_is_one_message(shelf: Shelf) -> 
     assert len(await shelf.store.claim(WorkKind.PROCESS, 10)) == 4
 
 
-async def test_an_identity_of_another_source_is_another_mail(shelf: Shelf) -> None:
+async def test_p20_an_identity_of_another_source_is_another_mail(shelf: Shelf) -> None:
     source = await shelf.store.source("IMAP", "mail.example.org", "b@example.org")
     (lease,) = await shelf.store.acquire(source, ["INBOX"])
     await shelf.keep(mail(shelf.store, 1, email_id="M1"))

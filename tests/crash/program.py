@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,6 +99,19 @@ class Postroom:
         self.output("messages", "export", "--all", "-o", str(folder))
         return [hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()]
 
+    def audit(self) -> dict[str, Any]:
+        """What ``audit`` finds of the one folder; its exit status is told by its ``ok``."""
+        with self.running("audit", "--json") as process:
+            process.wait(PATIENCE)
+        ended = self.ended(process)
+        return ended.reports[0] if ended.reports else {"ok": ended.errors}
+
+    def redirect(self, port: int, timeout: int) -> None:
+        """The server is reached at this port from now on; nothing else changes."""
+        text = self._file.read_text()
+        text = re.sub(r"(?m)^port = .*$", f"port = {port}", text)
+        self._file.write_text(re.sub(r"(?m)-timeout = .*$", f"-timeout = {timeout}s", text))
+
     def output(self, *arguments: str) -> str:
         """What a command prints. Raises ``CommandFailedError``."""
         done = subprocess.run(self._command(*arguments), capture_output=True, check=False, cwd=self.directory, timeout=PATIENCE)
@@ -106,7 +120,11 @@ class Postroom:
         return done.stdout.decode()
 
     def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "postroom", "--config", str(self.directory / "postroom.ini"), *arguments]
+        return [sys.executable, "-m", "postroom", "--config", str(self._file), *arguments]
+
+    @property
+    def _file(self) -> Path:
+        return self.directory / "postroom.ini"
 
     @property
     def _printed(self) -> Path:

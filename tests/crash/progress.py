@@ -20,7 +20,7 @@ class Series:
     kills: int
     cuts: int
     messages: int
-    dispositions: tuple[str, ...]
+    routes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Measured:
 
     start: float  # seconds until it begins to work
     seconds: float  # in all
-    to_server: int  # octets through the proxy
+    to_server: int  # octets through the proxy, in the longest conversation
     to_client: int
 
 
@@ -62,7 +62,7 @@ class Progress:
         if file is None or not file.exists():
             return cls(series, file)
         record = json.loads(file.read_text())
-        theirs = Series(**{**record["series"], "dispositions": tuple(record["series"]["dispositions"])})
+        theirs = Series(**{**record["series"], "routes": tuple(record["series"]["routes"])})
         if theirs != series:
             raise OtherSeriesError(f"{file} belongs to another series ({theirs}); name another file or remove it")
         measured = {way: Measured(**values) for way, values in record["measured"].items()}

@@ -1,43 +1,42 @@
-"""The servers, the seeded mailbox and its backup, and the configuration of who reads it."""
+"""The servers, the seeded mailboxes, and the configuration of who reads them."""
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crash.mailboxes import PROCESSED, USER, DovecotMailbox, GmailMailbox, Served
 from crash.plan import Way
 from crash.program import Postroom
-from crash.verdict import Seeded
 from servers.authority import TEST, Authority
 from servers.dovecot import Dovecot
 from servers.dovecot_config import PASSWORD
-
-USER = "crash@example.test"
-PROCESSED = "Processed"
+from servers.gmail_pop3 import GmailPop3, Manner
 
 _TOKEN_DELAY = 0.25  # seconds that the authority takes for a refresh, so that kills fall into it
 _LARGE = 300_000  # octets
+_AT_GMAIL = 300  # messages at most: a page and some, for each command there waits for the answer to the one before
 _CONFIGURATION = """\
 [settings]
 data-directory = {data}
 
 [pop-client-crash]
-type = imap
+type = {kind}
 server = localhost
 port = {port}
 pop-connection-security = {security}
 mailbox = {user}
 after-capture = {disposition}
-processed-folder-path = {processed}
 connect-timeout = {timeout}s
 protocol-timeout = {timeout}s
 """
+_WITH_FOLDER = f"processed-folder-path = {PROCESSED}\n"
 _WITH_PASSWORD = f"password = {PASSWORD}\n"
 _WITH_TOKEN = """\
-mail.imap.auth.mechanisms = XOAUTH2
+mail.{kind}.auth.mechanisms = XOAUTH2
 tenant-authority = rig
 client-id = {client}
 secret = rig
@@ -71,50 +70,54 @@ def _message(number: int, size: int, chance: random.Random) -> bytes:
 
 @dataclass
 class Rig:
-    """One seeded mailbox, restored for each run."""
+    """The seeded mailboxes, restored for each run."""
 
     dovecot: Dovecot
+    gmail: GmailPop3
     authority: Authority
     backup: Path  # does not exist yet
     messages: int
     seed: int
-    seeded: Seeded = field(init=False)
+    served: dict[str, Served] = field(init=False)  # by protocol
 
     def __post_init__(self) -> None:
-        self.dovecot.clear(USER)
-        self.dovecot.seed(USER, sample(self.seed, self.messages))
-        served = self.dovecot.raw(USER)
-        assert len(served) == self.messages, f"{len(served)} of {self.messages} messages are served"
-        validity = int(
-            self.dovecot.doveadm("-f", "flow", "mailbox", "status", "-u", USER, "uidvalidity", "INBOX").partition("=")[2]
-        )
-        digests = {uid: hashlib.sha256(octets).hexdigest() for uid, octets in served.items()}
-        self.seeded = Seeded(validity, digests, {uid: len(octets) for uid, octets in served.items()})
-        self.dovecot.copy_maildir(USER, self.backup)
+        at_dovecot = DovecotMailbox(self.dovecot, self.backup, sample(self.seed, self.messages))
+        self.gmail.behave(Manner(login_delay=0))
+        at_gmail = GmailMailbox(self.gmail, itertools.islice(sample(self.seed, self.messages), _AT_GMAIL))
+        self.served = {"imap": at_dovecot.imap, "pop3": at_dovecot.pop3, "gmail": at_gmail}
+        assert len(at_dovecot.served) == self.messages, f"{len(at_dovecot.served)} of {self.messages} messages are served"
+
+    def of(self, way: Way) -> Served:
+        """The mailbox that is read in that way."""
+        return self.served[way.protocol]
 
     def restore(self, way: Way) -> None:
         """The mailbox is as it was at the beginning, and the authority too."""
-        self.dovecot.restore_maildir(USER, self.backup)
+        self.of(way).restore()
         if way.login == "token":
             self.authority.reset()
             self.authority.rotate(True, reuse_detection=False)
             self.authority.fault("delay", seconds=_TOKEN_DELAY)
 
-    def configure(self, directory: Path, way: Way, port: int | None = None, *, timeout: int = 60) -> Postroom:
-        """A fresh Postroom that reads the mailbox, on another port where one is given."""
+    def configure(self, directory: Path, way: Way, timeout: int) -> Postroom:
+        """A fresh Postroom that reads the mailbox."""
+        kind = self.of(way).kind
         text = _CONFIGURATION.format(
             data=directory / "data",
-            port=port or self.port(way),
+            kind=kind,
+            port=self.port(way),
             security="ssl-tls" if way.tls else "none",
             user=USER,
             disposition=way.disposition,
-            processed=PROCESSED,
             timeout=timeout,
         )
+        if way.aim.moved:
+            text += _WITH_FOLDER
         if way.tls:
             text += f"tls-ca-file = {self.dovecot.ca_file}\n"
         if way.login == "token":
             text += _WITH_TOKEN.format(
+                kind=kind.lower(),
                 client=TEST.id,
                 secret=TEST.secret,
                 refresh_token=self.authority.refresh_token(USER),
@@ -127,19 +130,4 @@ class Rig:
 
     def port(self, way: Way) -> int:
         """The server's own port."""
-        return self.dovecot.imaps_port if way.tls else self.dovecot.imap_port
-
-    def inbox(self) -> tuple[set[int], set[int]]:
-        """The UIDs in the mailbox now, and those that are marked as seen."""
-        with self.dovecot.imap(USER) as connection:
-            connection.select(readonly=True)
-            found = [connection.uid("SEARCH", criterion)[1][0] or b"" for criterion in ("ALL", "SEEN")]
-        all_, seen = (set(map(int, line.split())) for line in found)
-        return all_, seen
-
-    def moved(self) -> list[str]:
-        """The digests of what is in the folder for processed messages."""
-        with self.dovecot.imap(USER) as connection:
-            if connection.select(PROCESSED, readonly=True)[0] != "OK":
-                return []
-        return [hashlib.sha256(octets).hexdigest() for octets in self.dovecot.raw(USER, PROCESSED).values()]
+        return self.of(way).port(tls=way.tls)

@@ -18,11 +18,12 @@ from crash import verdict
 from crash.plan import CutRun, KillRun, Way, cut_run, kill_run
 from crash.program import CommandFailedError, Ended, Postroom
 from crash.progress import Measured, Outcome, Progress
-from crash.rig import USER, Rig
+from crash.rig import Rig
 from servers.proxy import Cut, FaultProxy
 
 _FURTHER = 5  # starts beyond one for each cut: a busy machine may be slower than a short protocol-timeout
 _SHORT, _LONG = 1, 20  # protocol-timeout in seconds, with a stall among the cuts and without
+_CALM = 60  # where nothing is cut
 _FORESEEN = re.compile(r"The (connection was lost|server did not answer|server cannot be reached|network failed)")
 
 
@@ -57,22 +58,24 @@ class _Run:
 
     def look(self) -> None:
         """Compare store and server after a stop. Raises ``Stopped``."""
-        inbox, _ = self.rig.inbox()
+        served = self.rig.of(self.way)
+        left = served.left()  # before what is here: it may be settled while we look
         kept = self.postroom.kept()
-        seeded = self.rig.seeded
-        count = len(seeded.digests)
-        self.story.append(f"here {len(kept)}, in the mailbox {len(inbox)}")
-        finished = len(kept) == count and (self.way.disposition == "keep" or not inbox)
-        self.between += bool(kept) and not finished
-        self.check(verdict.after_a_stop(seeded, inbox, kept))
+        self.story.append(f"here {len(kept)}, in the mailbox {len(left.listed)}")
+        self.between += bool(kept) and not verdict.finished(self.way.aim, served.seeded, left, kept)
+        self.check(verdict.after_a_stop(served.seeded, left, kept))
 
     def finish(self, *, exported: bool) -> None:
         """Compare at the end. Raises ``Stopped``."""
-        seeded = self.rig.seeded
-        self.check(verdict.at_the_end(seeded, self.postroom.kept()))
-        self.check(verdict.at_the_server(self.way.disposition, seeded, *self.rig.inbox(), self.rig.moved()))
+        served = self.rig.of(self.way)
+        left = served.left()
+        self.check(verdict.at_the_end(served.seeded, self.postroom.kept()))
+        self.check(verdict.at_the_server(self.way.aim, served.seeded, left, served.moved()))
         if exported:
-            self.check(verdict.octets(seeded, self.postroom.exported()))
+            self.check(verdict.octets(served.seeded, self.postroom.exported()))
+        self.postroom.redirect(self.rig.port(self.way), _CALM)
+        self.check(verdict.audited(self.postroom.audit(), left))
+        self.check(verdict.at_the_server(self.way.aim, served.seeded, served.left(), served.moved()))  # the audit changed nothing
 
     def check(self, complaints: list[str]) -> None:
         """Stop here if there is something to complain of. Raises ``Stopped``."""
@@ -94,7 +97,7 @@ class Runs:
     def kill(self, number: int) -> Outcome:
         """Carry out the kill run of that number."""
         series = self.progress.series
-        plan = kill_run(series.seed, number, series.kills, series.dispositions)
+        plan = kill_run(series.seed, number, series.kills, series.routes)
         measured = self._measured("kill", plan.way)
         return self._carry_out(f"kill:{number}", plan, lambda run: self._kill(run, plan, measured))
 
@@ -113,7 +116,7 @@ class Runs:
     def cut(self, number: int) -> Outcome:
         """Carry out the cut run of that number."""
         series = self.progress.series
-        plan = cut_run(series.seed, number, series.cuts, series.dispositions)
+        plan = cut_run(series.seed, number, series.cuts, series.routes)
         measured = self._measured("cut", plan.way)
         return self._carry_out(f"cut:{number}", plan, lambda run: self._cut(run, plan, measured))
 
@@ -123,7 +126,7 @@ class Runs:
         run.story.append(f"cuts {', '.join(f'{cut.how} {cut.direction} after {cut.after}' for cut in cuts)}")
         with FaultProxy("127.0.0.1", self.rig.port(plan.way)) as proxy:
             timeout = _SHORT if any(cut.how == "stall" for cut in cuts) else _LONG
-            run.postroom = self.rig.configure(run.postroom.directory, plan.way, proxy.port, timeout=timeout)
+            run.postroom.redirect(proxy.port, timeout)
             proxy.cut_next(*cuts)
             for _ in range(len(cuts) + _FURTHER):
                 ended = run.start(cut=True)
@@ -131,7 +134,7 @@ class Runs:
                     run.finish(exported=plan.exported)
                     return
                 run.stops += 1
-                if plan.way.disposition != "keep":  # else nothing is ever taken away, and the end shows all
+                if not plan.way.aim.stays:  # else nothing is ever taken away, and the end shows all
                     run.look()
         run.check([f"it did not come to its end in {run.starts} starts"])
 
@@ -156,7 +159,7 @@ class Runs:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         self.rig.restore(way)
-        return _Run(self.rig, way, name, self.rig.configure(directory, way))
+        return _Run(self.rig, way, name, self.rig.configure(directory, way, _CALM))
 
     def _tidy(self, run: _Run, outcome: Outcome) -> None:
         """Keep all that shows what went wrong: configuration, store, output, the server's mail and log."""
@@ -165,8 +168,7 @@ class Runs:
             shutil.rmtree(directory)
             return
         (directory / "outcome.json").write_text(json.dumps(asdict(outcome), indent=1))
-        self.rig.dovecot.copy_maildir(USER, directory / "Maildir")
-        (directory / "dovecot.log").write_text(self.rig.dovecot.log_text())
+        self.rig.of(run.way).preserve(directory)
 
     def _measured(self, kind: str, way: Way) -> Measured:
         """The undisturbed run of a way, made once in a series."""
@@ -183,11 +185,11 @@ class Runs:
         run = self._begin("measure", way)
         with FaultProxy("127.0.0.1", self.rig.port(way)) as proxy:
             if kind == "cut":
-                run.postroom = self.rig.configure(run.postroom.directory, way, proxy.port)
+                run.postroom.redirect(proxy.port, _CALM)
             begun = time.monotonic()
             ended = run.postroom.run()
             seconds = time.monotonic() - begun
-            passed = proxy.total
+            passed = max(proxy.each, key=lambda each: each.to_client, default=proxy.total)
         start = 0.0
         if kind == "kill":
             (run.postroom.directory / "data").rename(run.postroom.directory / "used")

@@ -17,7 +17,8 @@ Poor = Literal[
     "NIL",
     "empty string",
     "empty literal",
-    "no answer",  # OK, and no FETCH at all
+    "no answer",  # OK, and no FETCH at all; asked for its UID alone, it is there
+    "expunged",  # once it was listed it is not there any more
     "NO",
 ]
 DATE = "01-Feb-2026 03:04:05 +0000"
@@ -119,7 +120,9 @@ class _Conversation:
         for number, mail in enumerate(list(self._script.mail), 1):
             if mail.uid not in wanted:
                 continue
-            if "BODY" not in items:
+            if mail.poor == "expunged" and "RFC822.SIZE" not in items:
+                mail.withheld += 1
+            elif "BODY" not in items:
                 self._say(f'* {number} FETCH (UID {mail.uid} RFC822.SIZE {len(mail.octets)} INTERNALDATE "{DATE}")')
             elif mail.poor is None:
                 self._say(f"* {number} FETCH (UID {mail.uid} BODY[] {{{len(mail.octets)}}}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from crash.plan import Aim
 
 _SHOWN = 5  # complaints of one kind that are printed one by one
 
@@ -20,25 +23,34 @@ class Kept:
 
 @dataclass(frozen=True)
 class Seeded:
-    """The mailbox at the beginning, as the server served it."""
+    """The mailbox at the beginning, as the server served it, by the server's identities as Postroom writes them."""
 
-    validity: int
-    digests: Mapping[int, str]  # by UID; two messages with equal octets have one digest and two UIDs
-    sizes: Mapping[int, int]
-
-    def identifier(self, uid: int) -> str:
-        """The server's identity of a message, as Postroom writes it."""
-        return f"{self.validity}/{uid}"
+    digests: Mapping[str, str]  # two messages with equal octets have one digest and two identities
+    sizes: Mapping[str, int]
 
 
-def after_a_stop(seeded: Seeded, inbox: Collection[int], kept: Iterable[Kept]) -> list[str]:
+@dataclass(frozen=True)
+class Left:
+    """The mailbox now, by the same identities."""
+
+    listed: frozenset[str]
+    seen: frozenset[str] = frozenset()
+
+
+def after_a_stop(seeded: Seeded, left: Left, kept: Iterable[Kept]) -> list[str]:
     """Postroom was stopped somewhere: what is missing in the mailbox must be here, and nothing may be here twice."""
     here = list(kept)
     by_identifier = {message.identifier: message.digest for message in here}
     complaints = _doubled(seeded, here)
-    missing = [uid for uid in seeded.digests if uid not in inbox]
-    lost = [uid for uid in missing if by_identifier.get(seeded.identifier(uid)) != seeded.digests[uid]]
-    return complaints + _named(lost, "is neither in the mailbox nor here: UID")
+    missing = [name for name in seeded.digests if name not in left.listed]
+    lost = [name for name in missing if by_identifier.get(name) != seeded.digests[name]]
+    return complaints + _named(lost, "is neither in the mailbox nor here:")
+
+
+def finished(aim: Aim, seeded: Seeded, left: Left, kept: Collection[Kept]) -> bool:
+    """Whether, by the look of it, all was here and settled when Postroom was stopped."""
+    settled = not left.listed if not aim.stays else not aim.seen or left.seen == left.listed
+    return settled and len(kept) == len(seeded.digests)
 
 
 def at_the_end(seeded: Seeded, kept: Iterable[Kept]) -> list[str]:
@@ -47,25 +59,40 @@ def at_the_end(seeded: Seeded, kept: Iterable[Kept]) -> list[str]:
     complaints = _doubled(seeded, here)
     absent = Counter(seeded.digests.values()) - Counter(message.digest for message in here)
     complaints += _named(sorted(absent.elements()), "is not here: SHA-256")
-    expected = {seeded.identifier(uid): (digest, seeded.sizes[uid]) for uid, digest in seeded.digests.items()}
+    expected = {name: (digest, seeded.sizes[name]) for name, digest in seeded.digests.items()}
     wrong = [each.identifier for each in here if expected.get(each.identifier) != (each.digest, each.size)]
     return complaints + _named(wrong, "is kept under an identity or with a size that is not its own:")
 
 
-def at_the_server(
-    disposition: str, seeded: Seeded, inbox: Collection[int], seen: Collection[int], moved: Iterable[str]
-) -> list[str]:
-    """What the disposition must have left: ``inbox`` and ``seen`` are UIDs, ``moved`` the digests in the other folder."""
+def at_the_server(aim: Aim, seeded: Seeded, left: Left, moved: Iterable[str]) -> list[str]:
+    """What must have been left; ``moved`` are the digests of what is somewhere else there."""
     complaints = []
-    if disposition == "keep":
-        complaints += _named([uid for uid in seeded.digests if uid not in inbox], "was to stay in the mailbox: UID")
-        complaints += _named(sorted(seen), "was marked as seen: UID")
+    if aim.stays:
+        complaints += _named([name for name in seeded.digests if name not in left.listed], "was to stay in the mailbox:")
     else:
-        complaints += _named(sorted(inbox), f"is still in the mailbox after {disposition}: UID")
+        complaints += _named(sorted(left.listed), "is still in the mailbox:")
+    if aim.seen is not None:
+        wrong = left.listed - left.seen if aim.seen else left.seen
+        complaints += _named(sorted(wrong), f"was{' not' if aim.seen else ''} marked as seen:")
     found = Counter(moved)
-    expected = Counter(seeded.digests.values()) if disposition == "move" else Counter[str]()
+    expected = Counter(seeded.digests.values()) if aim.moved else Counter[str]()
     complaints += _named(sorted((found - expected).elements()), "is in the other folder once too often: SHA-256")
     return complaints + _named(sorted((expected - found).elements()), "is not in the other folder: SHA-256")
+
+
+def audited(found: Mapping[str, Any], left: Left) -> list[str]:
+    """The audit must count what is there, and account for all of it by its receipt."""
+    expected = {
+        "ok": True,
+        "on_server": len(left.listed),
+        "captured": len(left.listed),
+        "in_trouble": 0,
+        "coming": 0,
+        "missing": 0,
+        "reset": None,
+    }
+    wrong = [name for name, value in expected.items() if found.get(name) != value]
+    return [f"the audit says {name} = {found.get(name)}, not {expected[name]}" for name in wrong]
 
 
 def octets(seeded: Seeded, exported: Iterable[str]) -> list[str]:

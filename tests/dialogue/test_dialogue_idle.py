@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from typing import Any
 
 import pytest
 
@@ -116,7 +118,7 @@ async def test_p11_silence_is_learned_from_too() -> None:
     dead = IDLES + "S: * OK Still here\nS: * OK Still here\nC: DONE\n[STALL]"
     async with ScriptedServer(dead, dead) as server:
         for _ in range(2):
-            assert type(await waited(server, hands, 320, timeout=0.05)) is TimedOut
+            assert type(await waited(server, hands, 320, timeout=0.5)) is TimedOut
         assert longest(server, hands) < LONGEST
 
 
@@ -127,3 +129,24 @@ async def test_p11_the_end_of_a_tokens_hour_teaches_nothing() -> None:
         for _ in range(2):
             assert type(await waited(server, hands, 600, over=True)) is SessionEnded
         assert longest(server, hands) == LONGEST
+
+
+async def test_p11_the_system_looks_for_a_dead_connection_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address translator that forgets a silent connection hears of it before."""
+    made = []
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
+
+    async def watched(*arguments: Any, **named: Any) -> Any:
+        made.append(await connect(*arguments, **named))
+        return made[-1]
+
+    monkeypatch.setattr(loop, "create_connection", watched)
+    async with ScriptedServer(IDLES + "C: DONE\nS: P2 OK\n") as server:
+        password = PasswordCredentials("user", Secret("pw"), (), "", "pop-client-a")
+        async with open_imap(place(server.port), password, kit(HandClock()), None) as reader:
+            ((transport, _),) = made
+            kept_alive = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            await reader.changes("INBOX", None, 100)
+            await reader.wait(0.02)
+    assert kept_alive

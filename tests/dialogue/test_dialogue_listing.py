@@ -268,7 +268,7 @@ async def test_a_folder_that_is_not_there(reading: Reading) -> None:
         (select("P1", exists=0, next_=1), "UIDNEXT was 12 and is 1"),
     ],
 )
-async def test_numbers_that_are_not_comparable(reading: Reading, selected: str, reason: str) -> None:
+async def test_p21_numbers_that_are_not_comparable(reading: Reading, selected: str, reason: str) -> None:
     async with reading(HELLO + selected) as reader:
         changes = await reader.changes("INBOX", KNOWN, 100)
     assert changes.reset.startswith(reason)
@@ -283,7 +283,7 @@ async def test_a_modseq_that_runs_backwards(reading: Reading) -> None:
 
 
 @pytest.mark.parametrize("marked", [row(1, 11, 101), row(1, 11).replace("Jan", "Feb")])
-async def test_a_marked_message_that_is_another_one(reading: Reading, marked: str) -> None:
+async def test_p21_a_marked_message_that_is_another_one(reading: Reading, marked: str) -> None:
     """The server was restored, and has counted as far again."""
     script = HELLO + select("P1", exists=2, next_=14) + f"C: P2 UID FETCH 11:13 {ITEMS}\n{marked}" + row(2, 13) + "S: P2 OK\n"
     async with reading(script) as reader:

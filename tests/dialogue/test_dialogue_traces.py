@@ -182,3 +182,10 @@ def test_the_log_cuts_a_long_line_after_it_was_masked(tmp_path: Path) -> None:
     log = Log(Live(parse_configuration("", tmp_path / "postroom.ini", {}, Providers()), {}), HandClock(), stream)
     log.trace("pop-client-a")("S", b"x" * 600)
     assert stream.getvalue().count("x") == 500
+
+
+async def test_p25_the_token_in_a_line_of_its_own_over_pop3() -> None:
+    """Microsoft takes it in no other way; what else is announced does not count."""
+    script = POP3 + f"C: AUTH XOAUTH2\nS: +\nC: {XOAUTH2}\nS: +OK in\n"
+    async with ScriptedServer(script) as server:
+        await pop3(server.port, "XOAUTH2", Traces()("a"), True)

@@ -31,7 +31,10 @@ def test_the_sections_of_the_readme_are_read_without_a_fault(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("guide", "clients"),
-    [("gmail", ["pop-client-support", "pop-client-orders"]), ("microsoft", ["pop-client-orders", "pop-client-boss"])],
+    [
+        ("gmail", ["pop-client-support", "pop-client-orders", "pop-client-letters"]),
+        ("microsoft", ["pop-client-orders", "pop-client-boss"]),
+    ],
 )
 def test_the_sections_of_the_guides_are_read_without_a_fault(guide: str, clients: list[str], tmp_path: Path) -> None:
     assert clients_of((ROOT / "docs" / "guides" / f"{guide}.md").read_text("utf-8"), tmp_path) == clients

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 _LINES = [b"\r\n", b"\n", b"\r", b"{5}\r\n", b"{99999999}\r\n", b"~{3+}\r\n", b"P1 OK ", b"+ ", b"* 1 FETCH (", b"Subject: "]
 _MARKS = [b'"', b"\\", b"(", b")", b"NIL", b"\0", b"\xff\xfe", b"=?utf-8?b?", b"?=", b"=?x?q?=E4?=", b"&", b"&-", b"- ", b"}"]
 _NAMES = [b"BODY[] ", b"UID 4294967295 ", b"[pop-client-a]\n", b" = ", b"env:", b"%(x)s", b'{"error":', b"[" * 40, b"(" * 40]
-_WORDS = [*_LINES, *_MARKS, *_NAMES]
+_REPLIES = [b"+OK ", b"+OK\r\n", b"-ERR [SYS/TEMP] ", b"\r\n.\r\n", b"..", b"1 2\r\n", b"\r\n 1 Feb 2026 "]
+_WORDS = [*_LINES, *_MARKS, *_NAMES, *_REPLIES]
 
 
 def mutated(noise: random.Random, corpus: Sequence[bytes]) -> bytes:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime
 import random
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from fuzz import pop3
+from postroom.drivers.imap_first import utc_day
 from postroom.drivers.provider import Providers
+from postroom.engine.first import arrived_before, ids_of
 from postroom.errors import LocalProtocolError, PostroomError, RemoteProtocolError
 from postroom.mime.examine import examine
 from postroom.mime.fingerprint import fingerprint
-from postroom.mime.recipients import header_of, recipients
+from postroom.mime.recipients import chosen, header_line, header_of, recipients
+from postroom.mime.withheld import withheld, withheld_octets
 from postroom.net.answers import outside_token, token_of
 from postroom.net.deflate import Inflating
 from postroom.net.http import HttpAnswer
@@ -136,6 +141,26 @@ def head(octets: bytes) -> None:
     assert fingerprint([octets]) == fingerprint([octets[:7], octets[7:]])
 
 
+def first_read(octets: bytes) -> None:
+    """What a repair, a first read, a withheld message and a copy take from a header or a date; each can be shown on a line."""
+    header = header_of(octets)[0]
+    assert ids_of({"1": header})["1"].isprintable()
+    dates = [arrived_before(header, day) for day in (datetime.date.min, datetime.date(2026, 2, 1), datetime.date.max)]
+    assert dates == sorted(dates)  # what came before a day came before every later one
+    for line in octets[:2000].splitlines():
+        assert isinstance(utc_day(line.decode("utf-8", "replace")), datetime.date | None)
+    short = withheld(octets, len(octets))
+    assert withheld_octets(short) == len(octets)
+    assert short == withheld(octets.partition(b"\r\n\r\n")[0], len(octets))  # of the header alone
+    found = recipients(header)
+    copied, left_out = chosen(found, "b@example.org", 2)
+    assert sorted(copied + left_out) == sorted(found)
+    assert len(copied) <= 2
+    for recipient in copied:
+        lines = (header_line("X-Recipient", recipient, octets) + octets).splitlines(keepends=True)
+        assert lines[0].decode().strip() == f"X-Recipient: {recipient}".strip()
+
+
 def answers(octets: bytes) -> None:
     """Answers of authorities, error challenges of servers, documents that name servers."""
     assert str(sasl.oauth_error(octets))
@@ -171,6 +196,9 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "commands": commands_,
     "ini": ini,
     "head": head,
+    "first-read": first_read,
+    "pop3": pop3.codec,
+    "pop3-reading": pop3.reading,
     "answers": answers,
     "consents": consents,
 }

@@ -324,6 +324,7 @@ class TestAnnouncedBeforeItsBody:
             ("empty string", "keep"),
             ("empty literal", "delete"),
             ("NO", "keep"),
+            ("no answer", "delete"),
         ],
     )
     def test_it_is_waited_for_and_blocks_nobody(self, scripted: tuple[ScriptedServer, Here], poor: Poor, after: str) -> None:
@@ -358,7 +359,7 @@ class TestAnnouncedBeforeItsBody:
 class TestExpungedBeforeItsFetch:
     def test_it_is_gone_when_a_later_conversation_says_so_too(self, scripted: tuple[ScriptedServer, Here]) -> None:
         server, here = scripted
-        server.mail[1].poor = "no answer"
+        server.mail[1].poor = "expunged"
         here.read()
         assert here.digests() == letters(1, 3)
         assert here.troubles() == [("7/2", "absent")]
@@ -379,7 +380,7 @@ class TestExpungedBeforeItsFetch:
     async def test_one_conversation_alone_proves_nothing(self, scripted: tuple[ScriptedServer, Here]) -> None:
         """A server may hold on to what it told a conversation at its beginning; only another one can bear it out."""
         server, here = scripted
-        server.mail[1].poor = "no answer"
+        server.mail[1].poor = "expunged"
         clock = here.clock = HastyClock()
         live = Live(load(here.directory / "postroom.ini", {}), {})
         async with assembled(live, Quiet(live, clock, io.StringIO()), clock) as service:
@@ -390,7 +391,7 @@ class TestExpungedBeforeItsFetch:
 
     def test_it_was_hidden_only_for_a_moment(self, scripted: tuple[ScriptedServer, Here]) -> None:
         server, here = scripted
-        server.mail[1].poor = "no answer"
+        server.mail[1].poor = "expunged"
         here.read()
         server.mail[1].poor = None
         here.clock.ahead += 300

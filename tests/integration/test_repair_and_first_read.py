@@ -96,7 +96,7 @@ class TestRepair:
         dovecot.deliver(mailbox_user, letter(5))
         here.read()
         dovecot.restore_maildir(mailbox_user, tmp_path / "backup")
-        dovecot.deliver(mailbox_user, letter(6))  # under the number that the lost one had
+        dovecot.deliver(mailbox_user, letter(6, 5000))  # under the number that the lost one had
         assert here.read()[A]["captured"] == 1
         assert numbers(here) == (5, 0, 1, 1)
         assert len(here.messages()) == 7

@@ -70,6 +70,17 @@ def ask(connection: poplib.POP3, line: str) -> bytes:
 
 
 class TestNormalMode:
+    def test_it_is_told_to_forget_what_was_popped(self, gmail: GmailPop3, mailbox_user: str) -> None:
+        gmail.behave(Manner(login_delay=0))
+        gmail.add_user(mailbox_user, setting=Popped.DELETE)
+        uidl = gmail.deliver(mailbox_user, LETTER)
+        with quitting(log_in(gmail, mailbox_user)) as connection:
+            assert connection.capa()["LOGIN-DELAY"] == ["0"]
+            connection.retr(1)
+        assert gmail.mails(mailbox_user) == [Kept(uidl, popped=True, place=Place.TRASH)]
+        gmail.unpop(mailbox_user)
+        assert gmail.mails(mailbox_user) == [Kept(uidl, popped=False, place=Place.INBOX)]
+
     def test_retr_and_quit_pop_a_message(self, gmail: GmailPop3, mailbox_user: str) -> None:
         first, second = (gmail.deliver(mailbox_user, LETTER, age=age) for age in (20, 10))
         with quitting(log_in(gmail, mailbox_user)) as connection:

@@ -70,10 +70,14 @@ class Fetcher:
     def start(self) -> subprocess.Popen[bytes]:
         """Begin a run that the test waits for itself, or kills."""
         self.configure()
-        environment = {**os.environ, "HOME": str(self.directory)}
+        environment = {**os.environ, "HOME": str(self.directory), **self.environment()}
         return subprocess.Popen(
             self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
         )
+
+    def environment(self) -> dict[str, str]:
+        """Further variables for a run."""
+        return {}
 
     def kept(self) -> list[bytes]:
         """The messages in its Maildir as they were on the wire, without its own lines; in no order that means anything."""

@@ -142,6 +142,10 @@ class GmailPop3:
         encoded = base64.b64encode(octets).decode()
         return str(self._order("deliver", user=user, octets=encoded, age=age, sent=sent))
 
+    def unpop(self, user: str) -> None:
+        """All messages of the user are in the inbox and never were popped."""
+        self._order("unpop", user=user)
+
     def mails(self, user: str) -> list[Kept]:
         """All messages of the user, in the order of their arrival here."""
         return [Kept(mail["uidl"], mail["popped"], Place(mail["place"])) for mail in self._order("mails", user=user)]

@@ -60,6 +60,11 @@ class Box:
             return [mail for mail in there if mail.when >= now - RECENT]
         return [mail for mail in there if not mail.popped][:SHOWN]
 
+    def unpop(self) -> None:
+        """No message was ever popped; all are in the inbox."""
+        for mail in self.mails:
+            mail.popped, mail.place = False, Place.INBOX
+
     def ended(self, retrieved: set[Mail], deleted: set[Mail], *, recent: bool) -> None:
         """A session ended by QUIT."""
         for mail in set() if recent else retrieved:

@@ -17,6 +17,7 @@ class Manner:
     uidl: bool = True  # announced; without it UIDL is an unknown command
     top: bool = True
     user: bool = True  # USER and PASS
+    login_delay: int = 300  # seconds between two logins that it asks for; it insists on none
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ class Mailboxes:
             "add_user": self._add_user,
             "deliver": self._deliver,
             "mails": self._mails,
+            "unpop": self._unpop,
             "log": lambda: self.log,
             "set": self._set,
         }
@@ -94,6 +95,9 @@ class Mailboxes:
 
     def _mails(self, user: str) -> list[dict[str, Any]]:
         return [{"uidl": mail.uidl, "popped": mail.popped, "place": mail.place.value} for mail in self.boxes[user.lower()].mails]
+
+    def _unpop(self, user: str) -> None:
+        self.boxes[user.lower()].unpop()
 
     def _set(self, what: str, value: Any) -> None:
         kinds: dict[str, Callable[[Any], Any]] = {

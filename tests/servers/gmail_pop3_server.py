@@ -133,7 +133,7 @@ class Session:
             "USER": manner.user and not self._box,
             "RESP-CODES": manner.resp_codes,
             "EXPIRE 0": True,
-            "LOGIN-DELAY 300": True,
+            f"LOGIN-DELAY {manner.login_delay}": True,
             "TOP": manner.top,
             "UIDL": manner.uidl,
             "PIPELINING": manner.pipelining,

@@ -171,6 +171,7 @@ class FaultProxy:
         self.cut = cut  # of every connection that has none of its own
         self.connections = 0  # accepted until now
         self.total = Counters()
+        self.each: list[Counters] = []  # by connection, in the order in which they were accepted
         self._lots = random.Random(seed)
         self._target = (target_host, target_port)
         self._next: collections.deque[Cut | None] = collections.deque()
@@ -192,6 +193,7 @@ class FaultProxy:
         """Count from zero again."""
         self.connections = 0
         self.total = Counters()
+        self.each = []
 
     def cut_all(self, how: How = "rst") -> int:
         """End all living connections now; how many they were."""
@@ -213,6 +215,7 @@ class FaultProxy:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         connection = _Connection(writer, self._next.popleft() if self._next else self.cut)
+        self.each.append(connection.counters)
         serve = _swallow if self.half_open else self._serve
         task = asyncio.get_running_loop().create_task(serve(connection, reader))
         self._living[task] = connection

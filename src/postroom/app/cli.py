@@ -113,7 +113,7 @@ def audit(context: click.Context, as_json: bool, repair: bool, clients: tuple[st
     """Compare what the servers hold with what is accounted for here; nothing is changed there. Without CLIENTS all that are
     enabled. Exit status 4: messages are missing.
 
-    Accounted for is a message that was captured, is known under a former identity, is in trouble, was spared by first-read
+    Accounted for is a message that was captured, is known from another folder, is in trouble, was spared by first-read
     or left for its size. The service audits by itself (audit-interval) and fetches what is missing.
     """
     from postroom.app.operations.audit import audit as carry_out

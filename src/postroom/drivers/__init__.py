@@ -77,6 +77,9 @@ class Reader(Protocol):
     async def wait(self, seconds: float) -> None:
         """Return when something may have arrived, or after so long."""
 
+    def stands(self) -> bool:
+        """Whether the conversation stands while waiting. Else it ends with its cycle, and each cycle has a reader of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -301,6 +301,9 @@ class ImapReader:
     async def commit(self) -> Sequence[str]:
         return ()
 
+    def stands(self) -> bool:
+        return True
+
     async def wait(self, seconds: float) -> None:
         if self._first is None or "IDLE" not in self._session.capabilities:
             await self._kit.clock.sleep(seconds)

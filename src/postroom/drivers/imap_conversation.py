@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from postroom.clock import Clock
 from postroom.drivers.provider import Place
+from postroom.drivers.refused import throttled_by
 from postroom.errors import ImapStatus, LocalProtocolError, Lost, NetworkError, RemoteProtocolError, SessionEnded, Throttled
-from postroom.net.refusals import Verdict, Where, backoff_of, explain, heard_from_words, limit_of
 from postroom.net.stream import Stream, Trace
 from postroom.wire.imap import commands, types
 from postroom.wire.imap.fragments import Fragment, Fragments, LiteralBegin, LiteralEnd, LiteralPiece
@@ -274,19 +274,6 @@ class Conversation:
         """End politely where the conversation is in step."""
         if self.stream.open and not self._unanswered:
             await self.command(b"LOGOUT")
-
-
-def throttled_by(host: str, words: str, remedy: str = "") -> Throttled | None:
-    """What a server's words ask for, where that is less; with the limit that they name. None: they ask for nothing."""
-    rule = explain(heard_from_words(Where.LOGIN, "", words))
-    if rule is None or rule.fate is not Verdict.THROTTLE:
-        return None
-    return throttled(f"{host}: {words}", remedy or rule.advice(""))
-
-
-def throttled(said: str, remedy: str) -> Throttled:
-    """A refusal that asks for less, with what its words name: a limit, a time."""
-    return Throttled(said, retry_after=backoff_of(said), limit=limit_of(said), remedy=remedy)
 
 
 def words_of(status: types.StatusResponse) -> str:

@@ -6,21 +6,19 @@ in clear; log in, once more with a fresh token when the first was refused; read 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import cached_property
 from typing import Self
 
 from postroom.clock import Clock
-from postroom.drivers.imap_conversation import Conversation, Login, Selected, throttled, throttled_by, words_of
+from postroom.drivers.imap_conversation import Conversation, Login, Selected, words_of
 from postroom.drivers.imap_folders import Folders
 from postroom.drivers.imap_introduce import OURSELVES, introduce
 from postroom.drivers.provider import Place
-from postroom.errors import ImapStatus, LoginRefused, Lost, PostroomError, RemoteProtocolError, TlsError
-from postroom.net.credentials import Answer, Credentials, Explained
-from postroom.net.refusals import Verdict
+from postroom.drivers.refused import passing, refused, throttled_by
+from postroom.errors import ImapStatus, Lost, PostroomError, RemoteProtocolError, TlsError
+from postroom.net.credentials import Answer, Credentials
 from postroom.net.stream import Dialer, Trace
 from postroom.settings import Security
 from postroom.wire.imap import commands, types
@@ -28,7 +26,7 @@ from postroom.wire.imap.fragments import Fragments
 from postroom.wire.imap.numbers import Numbers
 from postroom.wire.imap.quirks import Quirk
 from postroom.wire.masking import Masks
-from postroom.wire.sasl import Exchange, OAuthError
+from postroom.wire.sasl import OAuthError, conclusion, decoded
 
 __all__ = ["ImapSession", "Selected", "identifier", "uid_of"]
 
@@ -147,12 +145,12 @@ class ImapSession(Conversation):
             said = f"{self.place.host}: {words_of(status)}" + (f" ({oauth})" if oauth is not None else "")
             challenge = f" {oauth.challenge}" if oauth is not None else ""
             explained = await credentials.explain(words_of(status) + challenge)
-            if (passing := _passing(explained, status, said)) is not None:
-                raise passing
+            if (trouble := passing(explained, said, _as_status(status, said))) is not None:
+                raise trouble
             if attempt == 1 and await credentials.refused(answer.version):
                 await self.command(b"CAPABILITY")
                 continue
-            raise _refused(await credentials.explain(words_of(status) + challenge), said)
+            raise refused(await credentials.explain(words_of(status) + challenge), said)
 
     async def _log_in_by_command(self, answer: Answer) -> types.StatusResponse:
         """LOGIN (RFC 9051 section 6.2.3): the two answers of the SASL mechanism of that name, in one command."""
@@ -180,14 +178,14 @@ class ImapSession(Conversation):
         while True:
             response = await self.response()
             if isinstance(response, types.StatusResponse) and response.tag == tag:
-                return response, _conclusion(exchange)
+                return response, conclusion(exchange)
             if not isinstance(response, types.Continuation):
                 continue
             if pending is not None:
                 reply, pending = pending, None
             else:
                 try:
-                    reply = exchange.send(_decoded(response.text)) or b""
+                    reply = exchange.send(decoded(response.text)) or b""
                 except StopIteration:
                     raise RemoteProtocolError("the server goes on asking after the last answer") from None
             self.masks.hide(reply)
@@ -237,7 +235,7 @@ class ImapSession(Conversation):
             return
         explained = await self._credentials.explain(error.detail)
         said = f"{self.place.host}: {error.detail}"
-        raise _passing(explained, error, said) or _refused(explained, said) from None
+        raise passing(explained, said, _as_status(error, said)) or refused(explained, said) from None
 
     async def status(self, folder: str, items: list[bytes]) -> types.MailboxStatus | None:
         """What the server says of a folder that is not open (RFC 9051 section 6.3.11). Raises ``ImapStatus``."""
@@ -296,34 +294,6 @@ class ImapSession(Conversation):
         self.stream.close()
 
 
-def _passing(explained: Explained, status: types.StatusResponse | ImapStatus, said: str) -> PostroomError | None:
-    """A refusal that means passing trouble, by the table of refusals."""
-    fate = explained.rule.fate if explained.rule is not None else None
-    if fate is Verdict.THROTTLE:
-        return throttled(said, explained.remedy)
-    if fate is Verdict.RETRY:
-        word = status.status if isinstance(status, ImapStatus) else status.status.value
-        return ImapStatus(said, status=word, code=status.code, text=status.text, remedy=explained.remedy)
-    return None
-
-
-def _refused(explained: Explained, said: str) -> LoginRefused:
-    certain = explained.rule is not None and explained.rule.certain
-    return LoginRefused(said, remedy=explained.remedy, certain=certain)
-
-
-def _conclusion(exchange: Exchange) -> OAuthError | None:
-    """What the exchange learned: the server's error, where it said one before its tagged answer."""
-    try:
-        exchange.send(b"")
-    except StopIteration as stop:
-        return stop.value if isinstance(stop.value, OAuthError) else None
-    exchange.close()
-    return None
-
-
-def _decoded(text: bytes) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        return text  # Microsoft has sent its error in clear
+def _as_status(status: types.StatusResponse | ImapStatus, said: str) -> Callable[[str], ImapStatus]:
+    word = status.status if isinstance(status, ImapStatus) else status.status.value
+    return lambda remedy: ImapStatus(said, status=word, code=status.code, text=status.text, remedy=remedy)

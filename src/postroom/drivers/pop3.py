@@ -81,7 +81,6 @@ class Pop3Reader:
         self._trace = trace
         self._identity = Identity.UNIQUE_ID
         self._login_delay = 0.0
-        self._logged_in_at: float | None = None
         self._session: Pop3Session | None = None
         self._maildrop: Maildrop | None = None  # of this session
         self._fetching: Fetching | None = None  # of this session
@@ -93,12 +92,9 @@ class Pop3Reader:
         """The session of this cycle, opened where there is none."""
         if self._session is None:
             clock = self._kit.clock
-            # Google announces 300 s and shows the next messages at the next login alone: it is tried, and a no is obeyed.
-            if self._logged_in_at is not None and self._login_delay and not self._behind:
-                await clock.sleep(max(0.0, self._logged_in_at + self._login_delay - clock.monotonic()))
             self._maildrop, self._fetching, self._marked = None, None, []
             self._session = await Pop3Session.open(self._place, self._credentials, self._kit.dialer, clock, self._trace)
-            self._logged_in_at, self._login_delay = clock.monotonic(), self._session.login_delay
+            self._login_delay = self._session.login_delay
         return self._session
 
     def drop(self) -> None:
@@ -246,7 +242,10 @@ class Pop3Reader:
 
     async def wait(self, seconds: float) -> None:
         self.drop()  # there is one only where a cycle did not come to its commit
-        await self._kit.clock.sleep(max(seconds, self._login_delay))
+        await self._kit.clock.sleep(seconds)
+
+    def stands(self) -> bool:
+        return False  # a session locks the maildrop (RFC 1939 section 4)
 
 
 def _state(maildrop: Maildrop, before: State | None, count: int, octets: int, now: float) -> State:

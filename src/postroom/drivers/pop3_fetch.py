@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from postroom.drivers.pop3_listing import WINDOW, Maildrop, read_head
 from postroom.drivers.pop3_session import Pop3Session, pop3_error
 from postroom.model import Absent, Fetched, Listed, Unfetched
+from postroom.wire import pop3
 
 Answer = Fetched | Absent | Unfetched
 
@@ -42,12 +43,14 @@ class Fetching:
                 await self._session.send([b"RETR %d" % number for number, _ in due])
                 flight.extend(message for _, message in due)
             message = flight.popleft()
-            answer = await self._session.reply()
-            if not answer.ok:
-                self.failed = True
-                yield Unfetched(message.identifier, pop3_error(answer))
-                continue
-            body = await self._session.body()
+            body: bytes | pop3.Mark | None = self._session.at_hand()
+            if body is None:
+                answer = await self._session.reply()
+                if not answer.ok:
+                    self.failed = True
+                    yield Unfetched(message.identifier, pop3_error(answer))
+                    continue
+                body = await self._session.body()
             if isinstance(body, bytes):
                 self.retrieved.add(message.identifier)
                 yield Fetched(message, body)

@@ -22,10 +22,10 @@ from postroom.model import Listed, Preview
 from postroom.settings import FirstRead
 from postroom.wire import pop3
 
-_PAIR = re.compile(rb"\s*(\d{1,10})\s+(\S+)")
+_PAIRS = re.compile(rb"^[ \t]*(\d{1,10})[ \t]+(\S+)", re.MULTILINE)
 # What servers themselves write into a header after delivery; it changes while the message does not.
 _CHANGING = re.compile(rb"^(?:X-)?(?:Status|UIDL?|Keywords|IMAP[A-Za-z]*):", re.IGNORECASE)
-WINDOW = 100  # commands in flight where the server takes several
+WINDOW = 500  # commands in flight where the server takes several
 
 
 class Identity(enum.Enum):
@@ -70,12 +70,9 @@ async def take_stock(session: Pop3Session, identity: Identity, *, top: bool) -> 
 
 
 def _maildrop(identity: Identity, sizes: dict[int, int], names: Iterable[tuple[int, str]], flaw: str = "") -> Maildrop:
-    messages, numbers = [], {}
-    for number, name in names:
-        listed = Listed(name, sizes[number], "")
-        messages.append(listed)
-        numbers[name] = number
-    return Maildrop(identity, tuple(messages), numbers, sizes, flaw)
+    numbers = {name: number for number, name in names}
+    messages = tuple(Listed(name, sizes[number], "") for name, number in numbers.items())
+    return Maildrop(identity, messages, numbers, sizes, flaw)
 
 
 async def stat(session: Pop3Session) -> tuple[int, int]:
@@ -98,7 +95,7 @@ async def _sizes(session: Pop3Session) -> dict[int, int]:
 
 
 async def _size_lines(session: Pop3Session) -> dict[int, int]:
-    return {number: int(word) for number, word in await _pairs(session) if word.isdigit()}
+    return {number: int(word) for number, word in await _pairs(session) if word.isdecimal()}
 
 
 async def _unique_ids(session: Pop3Session) -> tuple[dict[int, str], dict[int, int], str]:
@@ -121,24 +118,24 @@ async def _unique_ids(session: Pop3Session) -> tuple[dict[int, str], dict[int, i
 
 
 async def _unique_lines(session: Pop3Session) -> dict[int, str]:
-    return {number: pop3.printable(word) for number, word in await _pairs(session)}
+    return dict(await _pairs(session))
 
 
 def _flaw(unique: dict[int, str], sizes: dict[int, int]) -> str:
     missing = [number for number in sizes if number not in unique]
     if missing:
         return f"the server gives message {missing[0]} no unique-id"
-    twice, times = Counter(unique[number] for number in sizes).most_common(1)[0] if sizes else ("", 1)
-    return f"the server gives {times} messages the unique-id {twice}" if times > 1 else ""
+    names = [unique[number] for number in sizes]
+    if len(set(names)) == len(names):
+        return ""
+    twice, times = Counter(names).most_common(1)[0]
+    return f"the server gives {times} messages the unique-id {twice}"
 
 
-async def _pairs(session: Pop3Session) -> list[tuple[int, bytes]]:
-    found = []
+async def _pairs(session: Pop3Session) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
     async for lines in session.listing():
-        for line in lines:
-            pair = _PAIR.match(line)
-            if pair is not None:
-                found.append((int(pair[1]), pair[2]))
+        found += [(int(number), pop3.printable(word)) for number, word in _PAIRS.findall(b"\n".join(lines))]
     return found
 
 

@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Self
 
 from postroom.clock import Clock
 from postroom.drivers.provider import Manners, Place
+from postroom.drivers.refused import passing, refused, throttled, throttled_by
 from postroom.errors import (
     LoginRefused,
     Lost,
@@ -26,14 +25,12 @@ from postroom.errors import (
     TlsError,
 )
 from postroom.net.credentials import Answer, Credentials
-from postroom.net.refusals import Verdict
 from postroom.net.stream import Dialer, Stream, Trace
 from postroom.settings import Security
 from postroom.wire import pop3
 from postroom.wire.masking import Masks
-from postroom.wire.sasl import Exchange, OAuthError
+from postroom.wire.sasl import Exchange, OAuthError, conclusion, decoded
 
-_TOO_MANY = re.compile(r"too many|maximum number of connections|rate limit|throttl|try again later", re.IGNORECASE)
 _PASSING = frozenset({"IN-USE", "SYS/TEMP"})  # RFC 2449 section 8.1.2, RFC 3206 section 4
 _AUTH_LINE = 255  # octets of a command with its end (RFC 2449 section 4, RFC 5034 section 4)
 _LATE = 5.0  # seconds before a token's end from which on a closed session is its end
@@ -81,8 +78,8 @@ class Pop3Session:
         """The second: greeting, capabilities, STLS."""
         greeting = await self._reply()
         if not greeting.ok:
-            self._check_passing(greeting)
-            raise Lost(f"{self.place.host}: {_words(greeting)}")
+            asks = self._by_code(greeting) or throttled_by(self.place.host, _words(greeting))
+            raise asks or Lost(f"{self.place.host}: {_words(greeting)}")
         await self._ask_capabilities()
         if self.place.security is Security.START_TLS:
             await self._start_tls(dialer)
@@ -151,32 +148,36 @@ class Pop3Session:
             if status.ok:
                 self._valid_until, self._logged_in_at = answer.valid_until, self.clock.now()
                 return
-            self._check_passing(status)
+            no, trouble = await self._refusal(credentials, status, oauth)
+            if trouble is not None:
+                raise trouble
             if attempt == 1 and await credentials.refused(answer.version):
                 continue
-            raise await self._refusal(credentials, status, oauth)
+            raise no
 
-    async def _refusal(self, credentials: Credentials, status: pop3.Reply, oauth: OAuthError | None) -> PostroomError:
-        """The refused login, explained by the table of refusals and by the token itself where it can be read."""
+    async def _refusal(
+        self, credentials: Credentials, status: pop3.Reply, oauth: OAuthError | None
+    ) -> tuple[PostroomError, PostroomError | None]:
+        """The refused login, explained by its code, by the table of refusals and by the token itself where it can be read.
+
+        The second is why it may be passing trouble.
+        """
         challenge = f" {oauth.challenge}" if oauth is not None else ""
         said = f"{self.place.host}: {_words(status)}" + (f" ({oauth})" if oauth is not None else "")
         explained = await credentials.explain(_words(status) + challenge)
-        rule = explained.rule
-        if rule is not None and rule.fate is Verdict.THROTTLE:
-            return Throttled(said, remedy=explained.remedy)
-        if rule is not None and rule.fate is Verdict.RETRY:
-            return Pop3Error(said, code=status.code, text=status.text, remedy=explained.remedy)
-        certain = status.code == "SYS/PERM" or (rule is not None and rule.certain)  # RFC 3206 section 5
-        return LoginRefused(said, remedy=explained.remedy, certain=certain)
+        trouble = self._by_code(status) or passing(
+            explained, said, lambda remedy: Pop3Error(said, code=status.code, text=status.text, remedy=remedy)
+        )
+        return refused(explained, said, certain=status.code == "SYS/PERM"), trouble  # RFC 3206 section 5
 
-    def _check_passing(self, status: pop3.Reply) -> None:
+    def _by_code(self, status: pop3.Reply) -> PostroomError | None:
+        """Passing trouble that a response code names."""
         said = f"{self.place.host}: {_words(status)}"
         if status.code == "LOGIN-DELAY":  # RFC 2449 section 8.1.1
-            raise Throttled(said, retry_after=self.login_delay or _PATIENCE)
-        if _TOO_MANY.search(status.text) or status.code == "LIMIT":
-            raise Throttled(said)
-        if status.code in _PASSING:
-            raise Pop3Error(said, code=status.code, text=status.text)
+            return Throttled(said, retry_after=self.login_delay or _PATIENCE)
+        if status.code == "LIMIT":
+            return throttled(said, "")
+        return Pop3Error(said, code=status.code, text=status.text) if status.code in _PASSING else None
 
     async def _authenticate(self, answer: Answer) -> tuple[pop3.Reply, OAuthError | None]:
         if answer.mechanism == "LOGIN" and "LOGIN" not in self.capabilities.get("SASL", ()):
@@ -192,12 +193,12 @@ class Pop3Session:
         while True:
             read = pop3.reply(await self._line())
             if isinstance(read, pop3.Reply):
-                return read, _conclusion(exchange)
+                return read, conclusion(exchange)
             if pending is not None:
                 response, pending = pending, None
             else:
                 try:
-                    response = exchange.send(_decoded(read.text)) or b""
+                    response = exchange.send(decoded(read.text)) or b""
                 except StopIteration:
                     raise RemoteProtocolError("the server goes on asking after the last answer") from None
             self.masks.hide(response)
@@ -260,6 +261,10 @@ class Pop3Session:
         if self.trace is not None:
             self.trace("S", b"{...}")
         return taken
+
+    def at_hand(self) -> bytes | None:
+        """The next message with its status line, where both came whole and nobody wants to see the lines; else None."""
+        return self.replies.message() if self.trace is None else None
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """A long message in parts."""
@@ -325,20 +330,3 @@ def pop3_error(answer: pop3.Reply) -> Pop3Error:
 def _words(answer: pop3.Reply) -> str:
     code = f"[{answer.code}] " if answer.code else ""
     return f"{'+OK' if answer.ok else '-ERR'} {code}{answer.text}".strip()
-
-
-def _conclusion(exchange: Exchange) -> OAuthError | None:
-    """What the exchange learned: the server's error, where it said one before its reply."""
-    try:
-        exchange.send(b"")
-    except StopIteration as stop:
-        return stop.value if isinstance(stop.value, OAuthError) else None
-    exchange.close()
-    return None
-
-
-def _decoded(text: bytes) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        return text

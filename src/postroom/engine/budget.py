@@ -81,10 +81,9 @@ class _Door:
             self._left.set()
 
     def _full_for(self) -> float:
-        """Seconds until somebody no longer counts; 0 when there is room."""
-        now = self.clock.monotonic()
-        fresh = sorted(since for since in self._within.values() if now - since < LINGERS)
-        return fresh[-self.at_once] + LINGERS - now if len(fresh) >= self.at_once else 0.0
+        """Seconds until somebody no longer counts; none, or fewer, when there is room."""
+        within = list(self._within.values())  # in the order of their coming
+        return within[-self.at_once] + LINGERS - self.clock.monotonic() if len(within) >= self.at_once else 0.0
 
 
 @dataclass(eq=False)

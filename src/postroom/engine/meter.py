@@ -129,5 +129,8 @@ class MeteredReader:
     async def commit(self) -> Sequence[str]:
         return await self.reader.commit()
 
+    def stands(self) -> bool:
+        return self.reader.stands()
+
     async def wait(self, seconds: float) -> None:
         await self.reader.wait(seconds)

@@ -260,7 +260,8 @@ class FolderCycle:
         committed = tuple(await self.reader.commit())
         await self._settled(committed)
         tally = self.tally
-        tally.more = tally.more or (changes.behind and bool(committed))
+        if changes.behind and committed:  # as in the listing: what is shown now is looked for at once
+            tally.more, tally.pace = True, 0.0
         if tally.captured or tally.matched:
             self._event(events.READ, captured=tally.captured, matched=tally.matched, octets=tally.octets, left=tally.left)
         else:

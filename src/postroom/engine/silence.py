@@ -18,7 +18,7 @@ def patience(client: PopClient) -> float:
 
 def silent_for(condition: Condition, client: PopClient, now: float) -> float | None:
     """The age of the last proof where it is more than is explained; None otherwise, and where a person knows already."""
-    since = max((at for at in (condition.proved_at, condition.started_at) if at is not None), default=None)
+    since = condition.proved_at if condition.proved_at is not None else condition.started_at
     if since is None or condition.health in (Health.NEEDS_PERSON, Health.DISABLED):
         return None
     explained = since

@@ -73,6 +73,7 @@ class Watch:
     _failures: int = 0
     _first_failed_at: float = 0.0
     _healthy: bool = False
+    _greeted: Mailbox | None = None  # as it was when its connection was told of
     _absent: set[tuple[str, str]] = field(default_factory=set)  # found absent in this conversation
 
     def __post_init__(self) -> None:
@@ -122,9 +123,7 @@ class Watch:
         self.auditing.drop()
         clock = self.around.kit.clock
         async with self._conversation(mailbox) as talk:
-            self.around.observer.event(
-                events.CONNECTED, client=self.section, server=mailbox.client.server or mailbox.client.mailbox
-            )
+            self._tell_connected(mailbox, talk.reader)
             end = math.inf
             if mailbox.client.uses_oauth and talk.limits.conversation is not None:
                 # Many that began together must not all be ended by the server, and ask for tokens, at one instant.
@@ -132,8 +131,8 @@ class Watch:
             while self.current() == mailbox:
                 done = await self.cycle(mailbox, talk.reader, talk.leases)
                 more = done.more or await self.auditing.step(talk.reader, talk.leases)
-                seconds = 0.0 if more else max(clock.jitter(mailbox.client.cycle_time, 0.05), done.pace)
-                if talk.seat.asked:
+                seconds = done.pace if more else max(clock.jitter(mailbox.client.cycle_time, 0.05), done.pace)
+                if talk.seat.asked or not talk.reader.stands():
                     return seconds
                 left = end - clock.monotonic()
                 if left <= 0:
@@ -141,6 +140,13 @@ class Watch:
                 if not more and not await self._wait(talk.reader, min(seconds, left)):
                     return seconds if talk.seat.asked else 0.0
         return 0.0
+
+    def _tell_connected(self, mailbox: Mailbox, reader: Reader) -> None:
+        """Once, too, where each cycle logs in anew, until something fails or changes."""
+        if reader.stands() or self._greeted != mailbox:
+            where = mailbox.client.server or mailbox.client.mailbox
+            self.around.observer.event(events.CONNECTED, client=self.section, server=where)
+        self._greeted = mailbox
 
     async def _wait(self, reader: Reader, seconds: float) -> bool:
         """Wait for mail; False after a poke, which leaves the conversation out of step."""
@@ -177,16 +183,20 @@ class Watch:
         mailbox = self.current()
         if mailbox is None:
             return False
-        throttled = 0
+        throttled = done = 0
         while True:
             before = self._steps
             try:
                 async with self._conversation(mailbox) as talk:
-                    done = 1
-                    while (more := (await self.cycle(mailbox, talk.reader, talk.leases)).more) and done != cycles:
+                    while True:
+                        tally = await self.cycle(mailbox, talk.reader, talk.leases)
                         mailbox = self.current() or mailbox
                         done += 1
-                return more
+                        if not tally.more or done == cycles:
+                            return tally.more
+                        if not talk.reader.stands():
+                            break
+                await self.around.kit.clock.sleep(tally.pace)
             except SessionEnded:
                 if self._steps == before:
                     raise
@@ -296,6 +306,7 @@ class Watch:
         clock, observer = self.around.kit.clock, self.around.observer
         now = clock.now()
         self._failures += 1
+        self._greeted = None
         self._healthy = False
         if self._failures == 1:
             self._first_failed_at = now

@@ -150,6 +150,7 @@ def _unquoted(tokens: Sequence[str]) -> str:
 
 def _encoded(found: re.Match[str]) -> str:
     """An encoded word (RFC 2047) as text; as it stands when it cannot be read."""
+    from email.errors import HeaderParseError
     from email.header import decode_header
 
     try:
@@ -157,7 +158,7 @@ def _encoded(found: re.Match[str]) -> str:
             part if isinstance(part, str) else part.decode(charset or "ascii", "replace")
             for part, charset in decode_header(found[0])
         )
-    except (LookupError, ValueError):  # HeaderParseError is a ValueError
+    except (HeaderParseError, LookupError, ValueError):
         return found[0]
 
 

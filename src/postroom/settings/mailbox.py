@@ -97,7 +97,8 @@ class MailboxOptions:
         introduced="8.1.4",
         ours="The default.",
         sentence="The folders that are read. New mail in the first is noticed at once where the server can say so; "
-        "the others are looked at in every cycle.",
+        "the others are looked at in every cycle. A name such as `\\Sent`, `\\All` or `\\Archive` means the folder of that "
+        "use, whatever the server calls it.",
     )
     security: Security = option(
         "pop-connection-security",

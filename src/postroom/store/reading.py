@@ -28,7 +28,7 @@ from postroom.store import copies
 _REPORT = """
 INSERT INTO conditions (client, health, proved_at, fault, remedy, retry_at, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
 ON CONFLICT DO UPDATE SET health = ?2, proved_at = coalesce(?3, proved_at), fault = ?4, remedy = ?5, retry_at = ?6,
-                          started_at = coalesce(?7, started_at)"""
+                          started_at = coalesce(started_at, ?7)"""
 _CONDITIONS = "SELECT client, health, proved_at, fault, remedy, retry_at, started_at FROM conditions"
 _COUNTS = "SELECT client, count(*), sum(length), max(received) FROM messages GROUP BY client"
 _OPEN = """

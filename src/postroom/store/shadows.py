@@ -76,10 +76,11 @@ ORDER BY m.id LIMIT ?3"""  # noqa: S608 - constants
 _ELSEWHERE = """
 UPDATE messages SET handled = 'elsewhere' WHERE handled = 'shadow' AND id IN (SELECT message FROM elsewhere WHERE source = ?)"""
 # What the other system does not have is ours: the client's after-capture holds for it from now on.
+# A message that was taken by its header alone (big-messages) is far shorter here than at the server: there it stays.
 _SETTLE_OURS = """
 UPDATE receipts SET disposition = ?2 WHERE source = ?1 AND disposition = 'keep' AND settled_at IS NULL
   AND coalesce(message, id) IN (SELECT r.id FROM receipts r CROSS JOIN messages m ON m.id = r.id
-                                WHERE r.source = ?1 AND m.handled = 'shadow')"""
+                                WHERE r.source = ?1 AND m.handled = 'shadow' AND m.length * 2 >= r.size)"""
 _OURS = """
 UPDATE messages SET handled = '' WHERE handled = 'shadow' AND id IN (SELECT id FROM receipts WHERE source = ?)"""
 _TAKEN = """

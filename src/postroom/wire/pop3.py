@@ -1,7 +1,8 @@
 """POP3 without I/O (RFC 1939, RFC 2449): cut the server's stream into reply lines, listings and messages; write commands.
 
 Whether lines follow a reply depends on the command that it answers, so the caller says what it takes: ``line``, ``listing``
-or ``body``. A message longer than ``inline`` is not gathered: ``body`` answers ``LONG``, and ``piece`` hands it out in parts.
+or ``body``; ``message`` is the short way where all is at hand. A message longer than ``inline`` is not gathered: ``body``
+answers ``LONG``, and ``piece`` hands it out in parts.
 
 Memory is bounded by construction: the buffer never grows beyond ``inline`` and a line, and a line without an end is a
 ``LimitExceeded``.
@@ -14,6 +15,7 @@ import re
 from dataclasses import dataclass
 
 from postroom.errors import LimitExceeded, RemoteProtocolError
+from postroom.wire.receiving import ROOM, Receiving
 
 
 class Mark(enum.Enum):
@@ -40,8 +42,6 @@ class Challenge:
 
 
 _CODE = re.compile(rb"\[([A-Za-z0-9/_.-]{1,64})\] ?")  # resp-code, RFC 2449 section 3
-_SMALL = 8 * 1024  # octets of buffer at the beginning
-_ROOM = 4 * 1024  # lend no less
 _END = b"\r\n.\r\n"
 _STUFFED = b"\r\n.."
 
@@ -61,74 +61,21 @@ def reply(line: bytes) -> Reply | Challenge:
 
 def printable(octets: bytes) -> str:
     """A server's words, fit for a log."""
-    return "".join(c if c.isprintable() else "?" for c in octets[:400].decode("utf-8", "replace"))
+    words = octets[:400].decode("utf-8", "replace")
+    return words if words.isprintable() else "".join(c if c.isprintable() else "?" for c in words)
 
 
-class Replies:
+class Replies(Receiving):
     """The stream's state. One per connection; it is a ``Receiver``.
 
     ``inline``: the longest message that is gathered, in octets as they travel. ``limit``: the longest line.
     """
 
     def __init__(self, *, inline: int = 256 * 1024, limit: int = 64 * 1024) -> None:
-        self._largest = inline + _ROOM
+        super().__init__(inline + ROOM)
         self._limit = min(limit, inline)
-        self._buffer = bytearray(_SMALL)
-        self._view = memoryview(self._buffer)
-        self._start = 0  # the first octet not yet taken
-        self._end = 0  # behind the last octet received
-        self._scan = 0  # no end of a message begins before
         self._begun = False  # within a message, behind its beginning
         self._long = False  # within a message that is handed out in pieces
-
-    # --- receiving
-
-    @property
-    def full(self) -> bool:
-        """True when no room is left until something is taken."""
-        return self._end - self._start >= self._largest
-
-    @property
-    def empty(self) -> bool:
-        """True when nothing was received that was not taken."""
-        return self._start == self._end
-
-    def get_buffer(self) -> memoryview:
-        """Room for octets."""
-        if self._start == self._end:
-            self._start = self._end = self._scan = 0
-        if len(self._buffer) - self._end < _ROOM:
-            self._make_room()
-        return self._view[self._end :]
-
-    def received(self, count: int) -> None:
-        """So many octets were written to the buffer lent last."""
-        self._end += count
-
-    def feed(self, octets: bytes) -> None:
-        """Receive octets that are at hand."""
-        while octets:
-            room = self.get_buffer()
-            count = min(len(room), len(octets))
-            if not count:
-                raise LimitExceeded("more octets than were taken")
-            room[:count] = octets[:count]
-            self.received(count)
-            octets = octets[count:]
-
-    def _make_room(self) -> None:
-        waiting = self._end - self._start
-        size = len(self._buffer)
-        if size - waiting < max(_ROOM, size // 2) and size < self._largest:
-            size = min(max(size * 8, waiting + _ROOM), self._largest)
-        buffer = self._buffer if size == len(self._buffer) else bytearray(size)
-        buffer[:waiting] = bytes(self._view[self._start : self._end])
-        if buffer is not self._buffer:
-            self._buffer, self._view = buffer, memoryview(buffer)
-        self._scan = max(self._scan - self._start, 0)
-        self._start, self._end = 0, waiting
-
-    # --- taking
 
     def line(self) -> bytes | None:
         """Take one line, without its end; None when octets are missing. Raises ``LimitExceeded``."""
@@ -148,7 +95,11 @@ class Replies:
         if last < 0:
             self.line()  # for its limit
             return None
-        lines = bytes(self._view[self._start : last]).split(b"\r\n")
+        octets = bytes(self._view[self._start : last])
+        lines = octets.split(b"\r\n")
+        if not octets.startswith(b".") and b"\r\n." not in octets:
+            self._start = self._scan = last + 2
+            return lines, False
         over = b"." in lines
         if over:
             lines = lines[: lines.index(b".")]
@@ -157,6 +108,23 @@ class Replies:
             self._start = last + 2
         self._scan = self._start
         return [line[1:] if line.startswith(b".") else line for line in lines], over
+
+    def message(self) -> bytes | None:
+        """Take a status line that says +OK and the whole message behind it, where both are at hand.
+
+        None where they are not: then ``line`` and ``body`` take them as they come, and nothing was taken.
+        """
+        buffer, start, end = self._buffer, self._start, self._end
+        if self._begun or not buffer.startswith(b"+OK", start, end):
+            return None
+        first = buffer.find(b"\r\n", start, min(start + self._limit, end))
+        last = buffer.find(_END, first, end) if first >= 0 else -1  # an empty message ends with its status line
+        if last < 0:
+            return None
+        stuffed = buffer.startswith(_STUFFED, first, last)
+        octets = bytes(self._view[first + (3 if stuffed else 2) : last + 2])
+        self._start = self._scan = last + 5
+        return octets.replace(_STUFFED, b"\r\n.") if _STUFFED in octets else octets
 
     def body(self) -> bytes | Mark | None:
         """Take a whole message without its byte-stuffing (RFC 1939 section 3); ``LONG`` for one in pieces; None: wait."""
@@ -171,7 +139,7 @@ class Replies:
             self._begun = False
             return octets.replace(_STUFFED, b"\r\n.") if _STUFFED in octets else octets
         self._scan = max(self._end - 4, self._start)
-        if self._end - self._start < self._largest - _ROOM:
+        if self._end - self._start < self._largest - ROOM:
             return None
         self._long = True
         return Mark.LONG

@@ -10,6 +10,8 @@ finish with its tagged NO.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -68,6 +70,24 @@ def oauthbearer(user: str, token: Secret, host: str, port: int) -> Exchange:
     error = oauth_error(challenge)
     yield b"\x01"
     return error
+
+
+def conclusion(exchange: Exchange) -> OAuthError | None:
+    """What an exchange learned: the server's error, where it said one before its last answer."""
+    try:
+        exchange.send(b"")
+    except StopIteration as stop:
+        return stop.value if isinstance(stop.value, OAuthError) else None
+    exchange.close()
+    return None
+
+
+def decoded(text: bytes) -> bytes:
+    """A challenge out of its base64; as it stands where it is none: Microsoft has sent its error in clear."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return text
 
 
 def oauth_error(challenge: bytes) -> OAuthError:

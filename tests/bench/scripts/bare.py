@@ -1,6 +1,6 @@
 """The least that a client can do: log in, open the folder, ask once, read all that comes and throw it away.
 
-HOST PORT USER PASSWORD fetch | look
+HOST PORT USER PASSWORD fetch | look [USER ...]: further mailboxes, one after the other.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ class Conversation:
 
 
 def main() -> None:
-    host, port, user, password, work = sys.argv[1:]
-    conversation = Conversation(host, int(port))
-    conversation.command(f'LOGIN "{user}" "{password}"')
-    conversation.command("SELECT INBOX")
-    if work == "fetch":
-        conversation.command("UID FETCH 1:* (UID BODY.PEEK[])")
-    conversation.command("LOGOUT")
+    host, port, first, password, work, *others = sys.argv[1:]
+    for user in (first, *others):
+        conversation = Conversation(host, int(port))
+        conversation.command(f'LOGIN "{user}" "{password}"')
+        conversation.command("SELECT INBOX")
+        if work == "fetch":
+            conversation.command("UID FETCH 1:* (UID BODY.PEEK[])")
+        conversation.command("LOGOUT")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from postroom.engine.budget import Budget
 from postroom.engine.watch import Surroundings, Watch
 from postroom.errors import ImapStatus
 from postroom.model import Audit, Disposition, Listed
+from postroom.settings import BigMessages, FirstRead
 
 
 @pytest.fixture
@@ -77,12 +78,34 @@ async def test_a_message_in_trouble_is_accounted_for(desk: Desk) -> None:
     assert numbers((await audit(desk))[0]) == {"listed": 2, "captured": 1, "troubles": 1}
 
 
-async def test_what_is_known_under_a_former_identity_is_accounted_for(desk: Desk) -> None:
+async def test_what_was_met_again_under_another_identity_is_accounted_for(desk: Desk) -> None:
     fill(desk.server, b"one", b"two")
     await desk.cycle()
     desk.server.folder().reborn(2)
     await desk.cycle()
-    assert numbers((await audit(desk))[0]) == {"listed": 2, "former": 2}
+    assert numbers((await audit(desk))[0]) == {"listed": 2, "captured": 2}
+
+
+async def test_what_is_known_from_another_folder_is_accounted_for(desk: Desk) -> None:
+    desk.server.folder("Other").add(b"one", email_id="e1")
+    desk.server.folder().add(b"one", email_id="e1")
+    await desk.cycle("Other")
+    await desk.cycle()
+    assert numbers((await audit(desk))[0]) == {"listed": 1, "former": 1}
+
+
+async def test_what_the_first_read_spared_is_accounted_for(desk: Desk) -> None:
+    fill(desk.server, b"one", b"two")
+    await desk.cycle(first_read=FirstRead.NEW)
+    fill(desk.server, b"three")
+    await desk.cycle()
+    assert numbers((await audit(desk))[0]) == {"listed": 3, "captured": 1, "spared": 2}
+
+
+async def test_what_was_left_for_its_size_is_accounted_for(desk: Desk) -> None:
+    fill(desk.server, b"one", b"two" * 100)
+    await desk.cycle(maximum_msg_size=100, big_messages=BigMessages.LEAVE)
+    assert numbers((await audit(desk))[0]) == {"listed": 2, "captured": 1, "big": 1}
 
 
 async def test_what_went_at_the_server_is_here_only(desk: Desk) -> None:
@@ -155,7 +178,7 @@ async def test_identities_that_began_anew_are_compared_after_the_next_cycle(desk
     assert result.reset == "UIDVALIDITY was 1 and is 2"
     assert (result.missing, missing) == (0, [])
     await desk.cycle()
-    assert numbers((await audit(desk))[0]) == {"listed": 2, "former": 2}
+    assert numbers((await audit(desk))[0]) == {"listed": 2, "captured": 2}
 
 
 # --- what is missing --------------------------------------------------------------------------------------------------

@@ -301,7 +301,7 @@ async def test_large_mailboxes_make_way_in_a_single_pass(house: House, superviso
         (Condition("c", Health.RETRYING, proved_at=0, retry_at=900), 211, True),
         (Condition("c", Health.RETRYING, started_at=0), 211, True),  # never proved
         (Condition("c", Health.STARTING), 10_000, False),  # never begun
-        (Condition("c", Health.WORKING, proved_at=0, started_at=1000), 1210, False),
+        (Condition("c", Health.RETRYING, proved_at=0, started_at=200), 211, True),  # a start proves nothing
         (Condition("c", Health.PAUSED, proved_at=0, retry_at=9000), 9000, False),
         (Condition("c", Health.PAUSED, proved_at=0, retry_at=9000), 9211, True),
         (Condition("c", Health.NEEDS_PERSON, proved_at=0), 10_000, False),  # is told of in its own way
@@ -311,6 +311,18 @@ async def test_large_mailboxes_make_way_in_a_single_pass(house: House, superviso
 def test_p12_health_is_the_age_of_the_last_proof(condition: Condition, age: float, silent: bool) -> None:
     assert patience(client()) == 2 * 60 + 30 + 60
     assert silent_for(condition, client(), age) == (None if not silent else age - max(condition.proved_at or 0, 0))
+
+
+async def test_p12_starts_again_and_again_hide_no_silence(house: House) -> None:
+    """A service that ends and is begun anew all the time, with a mailbox that was never proved."""
+    for _ in range(3):
+        house.opening.append(ConnectError("no route"))
+        task = house.start(house.watch())
+        await house.clock.sleeper()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        house.clock.advance(100)
+    assert silent_for(await health(house), client(), house.clock.now()) == 300
 
 
 async def test_p12_the_alarm_is_given_once_when_silence_begins_and_once_when_it_ends(house: House, supervisor: Supervisor) -> None:
@@ -374,9 +386,10 @@ async def test_p11_a_watch_that_hangs_is_begun_anew(house: House, supervisor: Su
     supervisor.start(["pop-client-a"])
     await until(lambda: bool(hung))
     server.folder().add(b"two")
-    while not house.observer.of(events.RESTARTED):
-        await house.clock.skip()
-        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        while not house.observer.of(events.RESTARTED):
+            await house.clock.skip()
+            await asyncio.sleep(0)
     (told,) = house.observer.of(events.RESTARTED)
     allowed = longest_sign(client())
     assert allowed < float(str(told["seconds"])) <= allowed + 10 + 60

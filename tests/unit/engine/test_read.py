@@ -53,7 +53,7 @@ async def test_an_unchanged_folder_is_asked_once(desk: Desk) -> None:
     assert desk.observer.names() == ["first_read", "read", "unchanged"]
 
 
-async def test_a_lost_state_means_a_listing_and_no_duplicate(desk: Desk) -> None:
+async def test_p17_a_lost_state_means_a_listing_and_no_duplicate(desk: Desk) -> None:
     fill(desk.server, b"one", b"two")
     await desk.cycle()
     await desk.store.advance(desk.lease, "[1, 0]")
@@ -114,7 +114,7 @@ async def test_what_the_server_did_not_settle_is_asked_for_again(desk: Desk) -> 
     assert desk.server.folder().messages == {}
 
 
-async def test_a_message_that_became_another_one_is_not_destroyed(desk: Desk) -> None:
+async def test_p18_a_message_that_became_another_one_is_not_destroyed(desk: Desk) -> None:
     fill(desk.server, b"one")
     desk.server.unsettled = {"1/1"}
     await desk.cycle(after_capture=Disposition.DELETE)
@@ -133,7 +133,7 @@ async def test_moving_goes_to_the_named_folder(desk: Desk) -> None:
     assert [octets for octets, _ in desk.server.folder("Done").messages.values()] == [b"one", b"two"]
 
 
-async def test_nothing_is_settled_that_is_not_kept(desk: Desk) -> None:
+async def test_p18_nothing_is_settled_that_is_not_kept(desk: Desk) -> None:
     fill(desk.server, b"one", b"two")
     desk.server.refuses["1/1"] = refused()
     await desk.cycle(after_capture=Disposition.DELETE)
@@ -143,7 +143,7 @@ async def test_nothing_is_settled_that_is_not_kept(desk: Desk) -> None:
 # --- troubles ---------------------------------------------------------------------------------------------------------
 
 
-async def test_one_poisonous_message_does_not_hold_the_others_up(desk: Desk) -> None:
+async def test_p19_one_poisonous_message_does_not_hold_the_others_up(desk: Desk) -> None:
     fill(desk.server, b"one", b"poison", b"three")
     desk.server.refuses["1/2"] = refused("NO cannot")
     tally = await desk.cycle()
@@ -176,7 +176,7 @@ async def test_a_trouble_is_tried_again_when_due_and_less_and_less_often(desk: D
     assert await desk.troubles() == []
 
 
-async def test_a_message_absent_in_two_conversations_is_gone(desk: Desk) -> None:
+async def test_p19_a_message_absent_in_two_conversations_is_gone(desk: Desk) -> None:
     fill(desk.server, b"one", b"ghost")
     desk.server.hides.add("1/2")
     await desk.cycle()
@@ -188,7 +188,7 @@ async def test_a_message_absent_in_two_conversations_is_gone(desk: Desk) -> None
     assert await desk.texts() == [b"one"]
 
 
-async def test_a_message_announced_before_its_body_exists_is_had_later(desk: Desk) -> None:
+async def test_p19_a_message_announced_before_its_body_exists_is_had_later(desk: Desk) -> None:
     fill(desk.server, b"late")
     desk.server.hides.add("1/1")
     await desk.cycle()
@@ -199,7 +199,7 @@ async def test_a_message_announced_before_its_body_exists_is_had_later(desk: Des
     assert desk.server.folder().messages == {}
 
 
-async def test_a_fault_and_then_absence_is_not_yet_gone(desk: Desk) -> None:
+async def test_p19_a_fault_and_then_absence_is_not_yet_gone(desk: Desk) -> None:
     fill(desk.server, b"odd")
     desk.server.refuses["1/1"] = refused()
     await desk.cycle()
@@ -218,7 +218,7 @@ async def test_a_fault_and_then_absence_is_not_yet_gone(desk: Desk) -> None:
 # --- resets -----------------------------------------------------------------------------------------------------------
 
 
-async def test_after_a_reset_messages_are_met_again(desk: Desk) -> None:
+async def test_p21_after_a_reset_messages_are_met_again(desk: Desk) -> None:
     fill(desk.server, b"one", b"twin", b"twin", b"lost")
     await desk.cycle()
     folder = desk.server.folder()
@@ -280,7 +280,7 @@ async def test_what_came_whole_before_the_connection_was_lost_is_kept(desk: Desk
     assert await desk.texts() == [b"one", b"two"]
 
 
-async def test_a_long_message_cut_off_is_no_message(desk: Desk) -> None:
+async def test_p18_a_long_message_cut_off_is_no_message(desk: Desk) -> None:
     desk.server.long = 5
     fill(desk.server, b"a long message", b"short")
     reader = MemoryReader(desk.server)
@@ -327,7 +327,7 @@ async def test_a_lease_lost_in_the_middle_settles_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("long", [1, 1 << 30])
-async def test_a_full_disk_is_told_as_such_and_settles_nothing(desk: Desk, long: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_p18_a_full_disk_is_told_as_such_and_settles_nothing(desk: Desk, long: int, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.server.long = long
     fill(desk.server, b"one", b"two")
 

@@ -184,6 +184,15 @@ async def test_what_the_other_system_has_is_not_handled_again_and_all_else_is_ou
         await take_over(desk)
 
 
+async def test_what_was_taken_by_its_header_alone_is_not_deleted(desk: Desk) -> None:
+    await begin(desk)
+    fill(desk.server, mail(1), mail(2, "x" * 5000))
+    await desk.cycle(after_capture=DELETE, maximum_msg_size=1000)
+    await take_over(desk)
+    await desk.cycle(after_capture=DELETE, maximum_msg_size=1000)
+    assert [octets for octets, _ in desk.server.folder().messages.values()] == [mail(2, "x" * 5000)]
+
+
 async def test_it_is_one_transaction(desk: Desk) -> None:
     await begin(desk)
     fill(desk.server, mail(1), mail(2))

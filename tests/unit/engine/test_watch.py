@@ -146,7 +146,7 @@ async def test_a_client_that_is_not_there_ends_at_once(house: House) -> None:
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 
-async def test_failures_are_tried_again_less_and_less_often(house: House) -> None:
+async def test_p24_failures_are_tried_again_less_and_less_often(house: House) -> None:
     house.opening += [ConnectError("no route") for _ in range(6)]
     house.start(house.watch())
     assert [await house.clock.skip() for _ in range(6)] == [5, 10, 20, 40, 80, 160]
@@ -166,7 +166,7 @@ async def test_a_failure_is_shown_with_its_reason_and_its_time(house: House) -> 
     assert condition.remedy
 
 
-async def test_a_login_alone_proves_nothing(house: House) -> None:
+async def test_p12_a_login_alone_proves_nothing(house: House) -> None:
     """Back-off is forgotten after a whole cycle only: a server that lets in and throws out is not hammered."""
     server = house.server()
     server.breaks += [ImapStatus("NO", status="NO") for _ in range(4)]
@@ -191,7 +191,7 @@ async def test_the_end_of_a_token_is_no_failure(house: House) -> None:
     assert set(house.clock.slept) == {60}
 
 
-async def test_a_token_that_ends_at_once_again_and_again_is_not_hammered(house: House) -> None:
+async def test_p24_a_token_that_ends_at_once_again_and_again_is_not_hammered(house: House) -> None:
     house.start(house.watch())
     await house.clock.sleeper()
     house.server().breaks += [SessionEnded("over") for _ in range(6)]

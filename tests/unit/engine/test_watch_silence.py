@@ -31,3 +31,20 @@ async def test_p11_waiting_that_died_shows_in_the_health_and_a_new_conversation_
     condition = (await house.store.conditions())["pop-client-a"]
     assert (condition.health, condition.proved_at) == (Health.WORKING, START + 65)
     assert sum(counts.messages for counts in (await house.store.counts()).values()) == 1
+
+
+async def test_p12_a_mailbox_that_works_again_is_shown_so_at_once(house: House) -> None:
+    """What is shown is the last thing that was seen to happen, whichever way: no word of a failure outlives it."""
+    server = house.server()
+    house.start(house.watch())
+    await house.clock.sleeper()
+    for _ in range(3):
+        server.breaks.append(Lost("cut"))
+        house.clock.advance(60)
+        assert await house.clock.sleeper() == 5
+        assert await house.health() is Health.RETRYING
+        house.clock.advance(5)
+        assert await house.clock.sleeper() == 60
+        condition = (await house.store.conditions())["pop-client-a"]
+        assert (condition.health, condition.fault, condition.remedy) == (Health.WORKING, "", "")
+        assert (condition.proved_at, condition.retry_at) == (house.clock.now(), None)

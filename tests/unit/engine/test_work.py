@@ -82,7 +82,9 @@ class Poison:
         return found
 
 
-async def test_a_poisonous_message_does_not_stop_the_others(desk: Desk, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_p22_a_poisonous_message_does_not_stop_the_others(
+    desk: Desk, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     poison = Poison(desk, "bad", "worse")
     monkeypatch.setattr(module, "process", poison)
     await captured(desk, "one", "bad", "two", "worse", "three")

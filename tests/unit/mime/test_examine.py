@@ -59,7 +59,7 @@ def test_a_plain_header() -> None:
         ("Subject: a\0b\x7fc\u202ed", "a b c d", ""),
     ],
 )
-def test_subjects(line: str | bytes, subject: str | None, fault: str | None) -> None:
+def test_p22_subjects(line: str | bytes, subject: str | None, fault: str | None) -> None:
     facts = examine(header("From: a@b", line, "Date: today"))
     if subject is not None:
         assert (facts.subject, facts.fault) == (subject, fault)
@@ -166,7 +166,7 @@ HEADERS = st.lists(st.one_of(st.sampled_from([*_PIECES, b"utf-16", b"unicode_esc
 @example(b"Subject: =?unicode_escape?q?\\N{x}\\ud800?=")
 @example(b"Subject: =?utf-8?b?=3D=3D?=")
 @example(b"Subject: =?raw_unicode_escape?q?\\ud800?= \\U00110000")
-def test_examining_never_raises(octets: bytes) -> None:
+def test_p22_examining_never_raises(octets: bytes) -> None:
     facts = examine(octets)
     for text in (facts.subject, facts.sender, facts.date, facts.message_id, facts.fault):
         assert text.isprintable()

@@ -54,6 +54,8 @@ def to(value: str) -> tuple[str, ...]:
         ("=?utf-8?q?Ann_=3Ca=40x=2Eorg=3E?=", ["a@x.org"]),
         ("=?utf-8?q?a?= =?no-such-charset?q?b?= <a@x.org>", ["a@x.org"]),
         ("=?no-such-charset?q?a=40x?=", []),
+        ("=?utf-8?b?A?=", []),  # no base64
+        ("=?utf-8?b?A?= a@x.org", ["a@x.org"]),
         ("a@x.org.", ["a@x.org"]),
         ("nobody", []),
         ("@x.org, a@, @, a@b@x.org", []),

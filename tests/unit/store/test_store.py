@@ -71,7 +71,7 @@ async def prepared(directory: Path) -> tuple[Store, Lease]:
     return store, lease
 
 
-async def test_a_fault_at_any_statement_keeps_all_or_nothing(tmp_path: Path) -> None:
+async def test_p17_a_fault_at_any_statement_keeps_all_or_nothing(tmp_path: Path) -> None:
     at, finished = 0, False
     while not finished:
         at += 1

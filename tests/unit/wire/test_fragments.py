@@ -227,7 +227,7 @@ def test_a_literal_beyond_all_numbers_breaks_the_stream() -> None:
 
 def test_more_than_the_buffer_holds_is_refused_by_feed_and_shown_by_full() -> None:
     fragments = Fragments(inline=10_000)
-    with pytest.raises(LimitExceeded, match="more octets than fragments taken"):
+    with pytest.raises(LimitExceeded, match="more octets than were taken"):
         fragments.feed(b"* 1 EXISTS\r\n" * 2000)
     full = fragments.full
     assert len(fragments.get_buffer()) == 0
@@ -236,7 +236,7 @@ def test_more_than_the_buffer_holds_is_refused_by_feed_and_shown_by_full() -> No
     assert len(fragments.get_buffer()) > 0
 
 
-def test_a_literal_of_any_size_is_streamed_in_bounded_memory() -> None:
+def test_p23_a_literal_of_any_size_is_streamed_in_bounded_memory() -> None:
     piece = b"0123456789abcdef" * 1024
     count = 1000
     fragments = Fragments()

@@ -176,7 +176,7 @@ def _lines(folder: Folder, now: float) -> Iterator[str]:
     yield f"{mark} {place}: {found.listed} on the server, {found.accounted} accounted for, {found.missing} missing"
     parts = [
         (found.captured, "captured"),
-        (found.former, "known under a former identity or from another folder"),
+        (found.former, "known from another folder"),
         (found.troubles, "in trouble"),
         (found.spared, "spared by first-read"),
         (found.big, "left for their size"),

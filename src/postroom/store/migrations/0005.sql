@@ -6,4 +6,4 @@ CREATE TABLE allowances (
   at        REAL NOT NULL
 ) STRICT;
 
-ALTER TABLE conditions ADD COLUMN started_at REAL;  -- the last time that its client began to be watched
+ALTER TABLE conditions ADD COLUMN started_at REAL;  -- its client was watched for the first time

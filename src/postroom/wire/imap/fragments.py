@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 
 from postroom.errors import LimitExceeded, RemoteProtocolError
+from postroom.wire.receiving import ROOM, Receiving
 
 STREAMED = b"\0STREAMED"
 """Stands for a streamed literal among a response's parts. No literal is mistaken for it: it is compared by identity."""
@@ -52,100 +53,26 @@ class LiteralEnd:
 Fragment = Parts | LiteralBegin | LiteralPiece | LiteralEnd
 
 
-class Fragments:
+class Fragments(Receiving):
     """The stream's state. One per connection.
 
     ``inline``: the longest literal that is gathered. ``line``: the longest line and the most text of one response.
     """
 
     def __init__(self, *, inline: int = 256 * 1024, line: int = 1024 * 1024) -> None:
+        super().__init__(inline + ROOM)
         self._inline = inline
         self._line = line
         self._longest = min(line, inline)  # octets of one line: what the buffer holds
-        self._buffer = bytearray(_SMALL)
-        self._view = memoryview(self._buffer)
-        self._start = 0  # the first octet not yet taken
-        self._end = 0  # behind the last octet received
-        self._scan = 0  # no CRLF begins before
         self._parts: Parts = []
         self._text = 0  # octets gathered in _parts
         self._pending: int | None = None  # size of a literal to be gathered
         self._streaming: int | None = None  # octets of a long literal still to come
 
-    # --- receiving
-
-    def get_buffer(self) -> memoryview:
-        """Room for octets. Empty only while a whole buffer waits to be taken."""
-        if self._start == self._end and self._start:
-            full = self._end == len(self._buffer)
-            self._start = self._end = self._scan = 0
-            if full and len(self._buffer) < self._largest:  # the peer has more than we let it send at once
-                self._replace(min(len(self._buffer) * 8, self._largest))
-        if len(self._buffer) - self._end < _ROOM:
-            self._make_room()
-        return self._view[self._end :]
-
-    def received(self, count: int) -> None:
-        """So many octets were written to the buffer lent last."""
-        self._end += count
-
-    def feed(self, octets: bytes) -> None:
-        """Receive octets that are at hand."""
-        while octets:
-            room = self.get_buffer()
-            count = min(len(room), len(octets))
-            if not count:
-                raise LimitExceeded("more octets than fragments taken")
-            room[:count] = octets[:count]
-            self.received(count)
-            octets = octets[count:]
-
-    @property
-    def full(self) -> bool:
-        """True when no room is left until fragments are taken."""
-        return self._end == len(self._buffer) and self._start == 0 and self._end >= self._largest
-
     @property
     def empty(self) -> bool:
         """True when nothing was received that was not taken."""
-        return self._start == self._end and not self._parts
-
-    def take(self) -> bytes:
-        """All that was received and not taken, as it came: what follows is another encoding."""
-        octets = bytes(self._view[self._start : self._end])
-        self._start = self._end = self._scan = 0
-        return octets
-
-    def shrink(self) -> None:
-        """Give memory back; for a conversation that is about to idle."""
-        if self._start == self._end and self._buffer:
-            self._replace(0)
-
-    @property
-    def _largest(self) -> int:
-        return self._inline + _ROOM
-
-    def _make_room(self) -> None:
-        waiting = self._end - self._start
-        size = len(self._buffer)
-        if size - waiting < max(_ROOM, size // 2) and size < self._largest:
-            size = min(max(size * 8, waiting + _ROOM, _SMALL), self._largest)
-            self._replace(size)
-        elif self._start:
-            self._buffer[:waiting] = self._buffer[self._start : self._end]
-            self._moved()
-
-    def _replace(self, size: int) -> None:
-        buffer = bytearray(size)
-        buffer[: self._end - self._start] = self._view[self._start : self._end]
-        self._buffer = buffer
-        self._view = memoryview(buffer)
-        self._moved()
-
-    def _moved(self) -> None:
-        self._scan = max(self._scan - self._start, 0)
-        self._end -= self._start
-        self._start = 0
+        return super().empty and not self._parts
 
     # --- taking
 
@@ -227,6 +154,4 @@ class Fragments:
             raise LimitExceeded(f"a line of more than {self._longest} octets")
 
 
-_SMALL = 8 * 1024  # octets of buffer at the beginning; at rest there is none
-_ROOM = 4 * 1024  # lend no less
 _MANY_PARTS = 16

@@ -144,3 +144,34 @@ def test_a_line_without_an_end_is_not_gathered_for_ever(take: Callable[[Replies]
     replies.feed(b"x")
     with pytest.raises(LimitExceeded):
         take(replies)
+
+
+@given(LINES, CUTS)
+def test_a_message_at_hand_is_taken_with_its_status_line(lines: list[bytes], cuts: list[int]) -> None:
+    body = b"".join(line + b"\r\n" for line in lines)
+    replies = Replies()
+    found = None
+    stream = pieces(b"+OK follows\r\n" + travel(body), cuts)
+    for octets in stream:
+        assert found is None  # never before its last octet is here
+        replies.feed(octets)
+        found = replies.message()
+    assert found == body
+    assert replies.empty
+
+
+@pytest.mark.parametrize("octets", [b"-ERR no such message\r\n.\r\n", b"+OK\r\nwithout an end\r\n", b"+OK", b"+ok\r\n.\r\n", b""])
+def test_what_is_no_whole_message_stays_for_the_long_way(octets: bytes) -> None:
+    replies = Replies()
+    replies.feed(octets)
+    assert replies.message() is None
+    line = octets.partition(b"\r\n")
+    assert replies.line() == (line[0] if line[1] else None)
+
+
+def test_a_status_line_beyond_the_limit_is_not_taken_the_short_way() -> None:
+    replies = Replies(limit=100)
+    replies.feed(b"+OK " + b"x" * 200 + b"\r\n.\r\n")
+    assert replies.message() is None
+    with pytest.raises(LimitExceeded):
+        replies.line()
