@@ -49,7 +49,8 @@ class Changes:
     complete: bool = False  # what is not named here is gone
     total: int | None = None  # messages in the folder, for progress
     left: int | None = None  # of them still to be listed, after these
-    hides: bool = False  # what is retrieved is shown no more after commit, and more may be shown then
+    hides: bool = False  # what is retrieved is shown no more after commit …
+    behind: bool = False  # … and more may be shown then
     began: str = ""  # the state while nothing of this is had; kept before anything is captured
     spared: tuple[Listed, ...] = ()  # listed like ``created``, and left alone by ``first-read``
     pace: float = 0.0  # seconds that the server wants between two logins

@@ -307,7 +307,8 @@ HIDING = Manners(hides_retrieved=True)
 async def test_p25_where_retrieved_mail_is_hidden_the_hiding_is_committed_by_quit() -> None:
     script = hello() + stock(("a", 20)) + retr(1, "one") + "C: QUIT\nS: +OK\n"
     async with reading(script, manners=HIDING) as reader:
-        assert (await reader.changes("INBOX", None, 100)).hides
+        changes = await reader.changes("INBOX", None, 100)
+        assert (changes.hides, changes.behind) == (True, True)
         await fetched(reader, A)
         assert (await reader.settle("INBOX", [Unsettled(A, RETRIEVED)], None)).committed == ()
         assert await reader.commit() == ("a",)
@@ -329,7 +330,8 @@ async def test_p25_where_retrieved_mail_is_hidden_no_quit_while_a_message_is_in_
 
 async def test_expire_0_is_a_hiding_too() -> None:
     async with reading(hello("EXPIRE 0") + stock() + "C: QUIT\nS: +OK\n") as reader:
-        assert (await reader.changes("INBOX", None, 100)).hides
+        changes = await reader.changes("INBOX", None, 100)
+        assert (changes.hides, changes.behind) == (True, False)
         await reader.commit()
 
 

@@ -146,12 +146,14 @@ class Told:
     ask_secret = ask
 
 
-async def test_a_domain_of_its_own_with_a_password(here: Here, dovecot: Dovecot, mailbox_user: str) -> None:
+@pytest.mark.parametrize("protocol", ["IMAP", "POP3"])
+async def test_a_domain_of_its_own_with_a_password(here: Here, dovecot: Dovecot, mailbox_user: str, protocol: str) -> None:
     """The domain's own SRV record tells the server; the person gives the password; the newest message is captured."""
     here.put("defaults-pop-client", {"server": None, "port": None, "pop-connection-security": None, "tls-ca-file": dovecot.ca_file})
     for number in range(2):
         dovecot.deliver(mailbox_user, letter(number))
-    zone = {("_imaps._tcp.example.test", "SRV"): (f"0 1 {dovecot.imaps_port} localhost.",)}
+    port = dovecot.imaps_port if protocol == "IMAP" else dovecot.pop3s_port
+    zone = {(f"_{protocol.lower()}s._tcp.example.test", "SRV"): (f"0 1 {port} localhost.",)}
     person = Told(PASSWORD, "", "y", "y")
     async with serving(zone) as names:
         resolver = Resolver(["127.0.0.1"], port=names.port)
@@ -159,6 +161,7 @@ async def test_a_domain_of_its_own_with_a_password(here: Here, dovecot: Dovecot,
     assert [message["client"] for message in here.messages()] == [f"pop-client-{mailbox_user.partition('@')[0]}"]
     assert PASSWORD not in here.file.read_text()
     assert any("1 message is here" in words for words in person.heard)
+    assert f"type = {protocol}\n" in here.file.read_text()
     assert "first-read = all\n" in here.file.read_text()
     told, *_ = [words for words in person.heard if "first-read" in words and "INBOX was never read" in words]
     assert "takes 2 messages, about" in told

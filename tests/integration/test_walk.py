@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from test_seed import quoted
 from servers.authority import TEST, Authority
 from servers.browser import Browser
 from servers.dovecot import Dovecot
+from servers.gmail_pop3 import GmailPop3
 
 ADDRESS = (
     "https://accounts.google.com/o/oauth2/auth?scope=https://mail.google.com/&redirect_uri=urn:ietf:wg:oauth:2.0:oob"
@@ -31,8 +33,22 @@ def here(tmp_path: Path, authority: Authority) -> Here:
     return here
 
 
-def test_the_walk(here: Here, authority: Authority, browser: Browser, dovecot: Dovecot, mailbox_user: str) -> None:
-    dovecot.deliver(mailbox_user, letter(1))
+@pytest.fixture(scope="module")
+def gmail(authority: Authority) -> Iterator[GmailPop3]:
+    with GmailPop3(tokens=authority.tokens) as running:
+        yield running
+
+
+# "access to Gmail mailboxes with the IMAP and SMTP protocols. Starting with version 8.5.202.02, … POP3 and SMTP protocols."
+@pytest.mark.parametrize("protocol", ["IMAP", "POP3"])
+def test_the_walk(
+    here: Here, authority: Authority, browser: Browser, dovecot: Dovecot, gmail: GmailPop3, mailbox_user: str, protocol: str
+) -> None:
+    if protocol == "IMAP":
+        dovecot.deliver(mailbox_user, letter(1))
+    else:
+        gmail.add_user(mailbox_user)
+        gmail.deliver(mailbox_user, letter(1))
 
     # "Step 2: Send a request to Google's OAuth 2.0 server. In a web browser, enter the following as a URL"
     address = quoted(ADDRESS).replace("<your client id>", TEST.id).replace("https://accounts.google.com", authority.url)
@@ -59,18 +75,22 @@ def test_the_walk(here: Here, authority: Authority, browser: Browser, dovecot: D
         "tenant-authority": "Google",  # "a case-insensitive string that contains "google""
     }
     here.put("smtp-client", section)
-    where = {"type": "IMAP", "server": "localhost", "port": dovecot.imap_port, "pop-connection-security": "none"}
+    port = dovecot.imap_port if protocol == "IMAP" else gmail.port
+    where = {"type": protocol, "server": "localhost", "port": port, "pop-connection-security": "none"}
     here.put("pop-client", {**where, "mailbox": mailbox_user, **section})
     here.put("secret-gmail", {"password": TEST.secret})
 
     # The text's lists leave out what its reader has set elsewhere: it is named, with the line to add.
     told = here.command("check", status=1).err
-    assert "Add the line: mail.imap.auth.mechanisms = XOAUTH2" in told
-    here.put("pop-client", {"mail.imap.auth.mechanisms": "XOAUTH2"})
+    mechanisms = f"mail.{protocol.lower()}.auth.mechanisms"
+    assert f"Add the line: {mechanisms} = XOAUTH2" in told
+    here.put("pop-client", {mechanisms: "XOAUTH2"})
 
     # "The refresh_token can be used to get a new Bearer token."
     quoted("The refresh_token can be used to get a new Bearer token.")
     assert here.read()["pop-client"]["captured"] == 1
+    if protocol == "POP3":
+        assert [mail.popped for mail in gmail.mails(mailbox_user)] == [True]  # the authority told that it is Google's
     exchange, refresh = authority.requests()
     assert (exchange.grant_type, exchange.code_verifier) == ("authorization_code", False)  # "without this step"
     assert (refresh.grant_type, refresh.refresh_token) == ("refresh_token", answer["refresh_token"])

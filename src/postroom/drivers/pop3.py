@@ -118,7 +118,7 @@ class Pop3Reader:
             self._identity = Identity(state.identity)
         count, octets = await stat(session)
         if state is not None and since is not None and await self._unchanged(session, state, count, octets):
-            return Changes((), state.lasting().text(), hides=self._hides, total=count, pace=self._login_delay)
+            return Changes((), state.lasting().text(), hides=self._hides, behind=self._behind, total=count, pace=self._login_delay)
         maildrop = await self._stock()
         if maildrop.flaw:
             self._check_recent(maildrop.flaw)
@@ -140,6 +140,7 @@ class Pop3Reader:
             began=partly.text(),
             complete=True,
             hides=self._hides,
+            behind=self._behind,
             total=len(maildrop.messages),
             left=0,
             spared=spared,
@@ -148,9 +149,14 @@ class Pop3Reader:
 
     @property
     def _hides(self) -> bool:
+        if (known := self._place.manners.hides_retrieved) is not None:
+            return known
         # EXPIRE 0: what was retrieved may be removed at QUIT (RFC 2449 section 6.7)
-        expires = self._session is not None and self._session.capabilities.get("EXPIRE", ())[:1] == ("0",)
-        return self._place.manners.hides_retrieved or expires
+        return self._session is not None and self._session.capabilities.get("EXPIRE", ())[:1] == ("0",)
+
+    @property
+    def _behind(self) -> bool:
+        return bool(self._place.manners.hides_retrieved)
 
     async def _unchanged(self, session: Pop3Session, state: State, count: int, octets: int) -> bool:
         """Whether nothing can have come: a maildrop grows at its end. Now and then all is listed all the same."""

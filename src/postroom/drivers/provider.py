@@ -59,7 +59,7 @@ class Manners:
     two_lines: bool | None = None  # XOAUTH2's response on a line of its own; None: as RFC 5034 has it
     capabilities: bool = True  # whether CAPA is asked
     top: bool = True  # whether TOP is asked
-    hides_retrieved: bool = False  # what was retrieved is not shown again after QUIT
+    hides_retrieved: bool | None = None  # what was retrieved is not shown again after QUIT; None: as the server says (EXPIRE)
 
 
 @dataclass(frozen=True)
@@ -235,14 +235,15 @@ class Providers:
 
     def _manners(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Manners:
         provider = self.provider_of(client, authorities)
-        two_lines, hides = None, False
+        two_lines, hides = None, None
         if provider is not None and client.type is MailboxType.POP3:
-            two_lines, hides = provider.pop3_two_lines, provider.pop3_hides_retrieved
+            two_lines = provider.pop3_two_lines
+            hides = not client.wants_recent if provider.pop3_hides_retrieved else None
         return Manners(
             two_lines=two_lines if client.two_line_xoauth2 is None else client.two_line_xoauth2,
             capabilities=not client.disable_capa,
             top=not client.disable_top,
-            hides_retrieved=hides and not client.wants_recent,
+            hides_retrieved=hides,
         )
 
     def limits_of(self, client: PopClient, named: Collection[str]) -> Limits:

@@ -69,7 +69,7 @@ class Listing:
             state = changes.began or position.state or ""
             changes = replace(changes, more=True, new_state=state, left=len(new) - limit)
             new = new[:limit]
-        if changes.hides and new:
+        if changes.behind and new:
             # What was hidden behind these is shown once they are committed, and at the next login alone: Google, which announces
             # a LOGIN-DELAY, is tried at once, and a no is obeyed.
             changes = replace(changes, more=True, pace=0.0)

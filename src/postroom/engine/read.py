@@ -261,8 +261,9 @@ class FolderCycle:
         committed = tuple(await self.reader.commit())
         await self._settled(committed)
         tally = self.tally
-        # What was behind these is shown now, also where nothing new was among them: an earlier commit was not reached.
-        tally.more = tally.more or (self._hides and bool(committed))
+        if changes.behind and committed:
+            # What was behind these is shown now, also where nothing new was among them: an earlier commit was not reached.
+            tally.more, tally.pace = True, 0.0
         if tally.captured or tally.matched:
             self._event(events.READ, captured=tally.captured, matched=tally.matched, octets=tally.octets, left=tally.left)
         else:

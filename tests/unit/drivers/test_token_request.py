@@ -27,8 +27,15 @@ KEY = ServiceAccountKey("robot@project.example", Secret("pem"), "key-1", "https:
 
 def mailbox(secret: SecretSection | None = None, authorities: dict[str, AuthoritySection] | None = None, **options: Any) -> Mailbox:
     """A mailbox at Microsoft, unless the options say otherwise."""
-    values = {"mailbox": "a@example.org", "client_id": "client", "mechanisms": ("XOAUTH2",), "password": PASSWORD, **options}
-    client = PopClient(section="pop-client-a", name="a", type=MailboxType.IMAP, **values)
+    values = {
+        "type": MailboxType.IMAP,
+        "mailbox": "a@example.org",
+        "client_id": "client",
+        "mechanisms": ("XOAUTH2",),
+        "password": PASSWORD,
+        **options,
+    }
+    client = PopClient(section="pop-client-a", name="a", **values)
     return Mailbox(client, secret, authorities or {})
 
 
@@ -146,6 +153,26 @@ def test_a_shared_mailbox_is_opened_by_the_account_that_consents() -> None:
     request = asked(grant_type=GrantType.REFRESH_TOKEN, oauth_user="b@example.org")
     assert request.consented is not None
     assert request.consented.login == "b@example.org"
+
+
+def test_over_pop3_another_right_is_asked_for() -> None:
+    request = asked(type=MailboxType.POP3, grant_type=GrantType.REFRESH_TOKEN)
+    assert request.scope == "https://outlook.office.com/POP.AccessAsUser.All offline_access"
+    assert request.consented is not None
+    assert request.consented.scope == request.scope
+
+
+def test_recent_is_a_mode_and_no_account() -> None:
+    box = mailbox(
+        type=MailboxType.POP3, mailbox="Recent:a@gmail.com", tenant_authority="google", grant_type=GrantType.REFRESH_TOKEN
+    )
+    assert (box.client.account, box.client.token_user, box.client.serves) == ("a@gmail.com", "a@gmail.com", "a@gmail.com")
+    assert credentials_of(box, kit(HandClock())).user == "Recent:a@gmail.com"
+    assert PROVIDERS.place_of(box.client, {}).manners.hides_retrieved is False
+    normal = mailbox(type=MailboxType.POP3, mailbox="a@gmail.com", tenant_authority="google")
+    assert PROVIDERS.place_of(normal.client, {}).manners.hides_retrieved is True
+    imap = mailbox(mailbox="recent:a@gmail.com", tenant_authority="google")
+    assert imap.client.account == "recent:a@gmail.com"
 
 
 # --- what proves the application --------------------------------------------------------------------------------------

@@ -220,7 +220,7 @@ class Hiding(MemoryReader):
     async def changes(self, folder: str, since: str | None, limit: int, first: First = FirstRead.ALL) -> Changes:
         await self._call("changes")
         listed = tuple(self._server.folder().listed(uid) for uid in self._shown())
-        return Changes(listed, "state", complete=True, hides=True, total=len(listed))
+        return Changes(listed, "state", complete=True, hides=True, behind=True, total=len(listed))
 
     async def commit(self) -> Sequence[str]:
         hidden = self._shown()
