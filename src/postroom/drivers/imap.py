@@ -169,7 +169,8 @@ class ImapReader:
             return Changes((), "", reset=str(replaced))
         if not selected.touched and not state.whole and len(fresh) < limit:
             older, state = await self._list_old(selected, state, limit - len(fresh))
-        spared = [row.listed for row in older if _is_spared(state.first, row.listed)]
+        every = state.first == FirstRead.ALL.value
+        spared = [] if every else [row.listed for row in older if _is_spared(state.first, row.listed)]
         created = [row.listed for row in (*fresh, *older)]
         if spared:
             left_alone = set(spared)
@@ -347,9 +348,7 @@ def _check_mark(state: State, rows: Sequence[_Row]) -> None:
 
 
 def _is_spared(first: str, listed: Listed) -> bool:
-    """True for a message that a first read leaves alone. What has no readable date is read."""
-    if first == FirstRead.ALL.value:
-        return False
+    """True for a message that a first read of less than all leaves alone. What has no readable date is read."""
     day = None if first == FirstRead.NEW.value else imap_first.utc_day(listed.internal_date) or datetime.date.max
     return day is None or day < datetime.date.fromisoformat(first)
 

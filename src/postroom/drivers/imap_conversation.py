@@ -158,7 +158,8 @@ class Conversation:
         if (refused := self._refused.pop(tag, None)) is not None:
             raise imap_status(refused)
         while True:
-            response = await self.response()
+            at_hand = self.fragments.next()
+            response = self.note(at_hand) if isinstance(at_hand, list) else await self.response()
             if isinstance(response, types.StatusResponse) and response.tag:
                 if response.tag != tag:
                     raise RemoteProtocolError(f"an answer to {response.tag} where one to {tag} was due")

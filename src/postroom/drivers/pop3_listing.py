@@ -12,7 +12,7 @@ import enum
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from postroom.drivers import First
@@ -61,7 +61,7 @@ async def take_stock(session: Pop3Session, identity: Identity, *, top: bool) -> 
     else:
         sizes = await _sizes(session)
     if identity is Identity.UNIQUE_ID and not flaw:
-        return _maildrop(Identity.UNIQUE_ID, sizes, [(number, unique[number]) for number in sizes])
+        return _maildrop(Identity.UNIQUE_ID, sizes, ((number, unique[number]) for number in sizes))
     if identity is not Identity.WHOLE and top:
         digests = await _header_digests(session, sizes)
         if digests is not None:
@@ -95,7 +95,7 @@ async def _sizes(session: Pop3Session) -> dict[int, int]:
 
 
 async def _size_lines(session: Pop3Session) -> dict[int, int]:
-    return {number: int(word) for number, word in await _pairs(session) if word.isdecimal()}
+    return {number: int(word) async for number, word in _pairs(session) if word.isdigit()}
 
 
 async def _unique_ids(session: Pop3Session) -> tuple[dict[int, str], dict[int, int], str]:
@@ -118,25 +118,23 @@ async def _unique_ids(session: Pop3Session) -> tuple[dict[int, str], dict[int, i
 
 
 async def _unique_lines(session: Pop3Session) -> dict[int, str]:
-    return dict(await _pairs(session))
+    return {number: pop3.printable(word) async for number, word in _pairs(session)}
 
 
 def _flaw(unique: dict[int, str], sizes: dict[int, int]) -> str:
     missing = [number for number in sizes if number not in unique]
     if missing:
         return f"the server gives message {missing[0]} no unique-id"
-    names = [unique[number] for number in sizes]
-    if len(set(names)) == len(names):
+    if len({unique[number] for number in sizes}) == len(sizes):
         return ""
-    twice, times = Counter(names).most_common(1)[0]
+    twice, times = Counter(unique[number] for number in sizes).most_common(1)[0]
     return f"the server gives {times} messages the unique-id {twice}"
 
 
-async def _pairs(session: Pop3Session) -> list[tuple[int, str]]:
-    found: list[tuple[int, str]] = []
+async def _pairs(session: Pop3Session) -> AsyncIterator[tuple[int, bytes]]:
     async for lines in session.listing():
-        found += [(int(number), pop3.printable(word)) for number, word in _PAIRS.findall(b"\n".join(lines))]
-    return found
+        for number, word in _PAIRS.findall(b"\n".join(lines)):
+            yield int(number), word
 
 
 # --- without unique-ids -----------------------------------------------------------------------------------------------

@@ -106,7 +106,8 @@ class MeteredReader:
             async for item in items:
                 self.meter.sign()
                 yield item
-                await self.meter.check()
+                if self.meter.limit is not None:
+                    await self.meter.check()
 
     async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         async for item in self.reader.heads(folder, listed):

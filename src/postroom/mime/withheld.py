@@ -36,5 +36,5 @@ def withheld(head: bytes, size: int) -> bytes:
 
 def withheld_octets(head: bytes) -> int | None:
     """How many octets the message had at its server; None for one that was taken whole."""
-    found = _WITHHELD.match(head)
+    found = _WITHHELD.match(head) if head.startswith(FIELD) else None
     return int(found[1]) if found else None
