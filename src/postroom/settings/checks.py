@@ -16,7 +16,9 @@ from postroom.settings.faults import Fault, Severity
 from postroom.settings.pop_client import PopClient
 from postroom.settings.reading import Draft
 from postroom.settings.values import SECRET_FORMS, is_loopback
-from postroom.settings.words import GrantType, MailboxType, Security
+from postroom.settings.words import FirstRead, GrantType, MailboxType, Security
+
+GMAIL = "pop.gmail.com"  # where it is opened with a password
 
 
 def check(draft: Draft, context: Context) -> Iterator[Fault]:
@@ -146,7 +148,7 @@ def _forgotten_mechanism(draft: Draft, context: Context) -> Iterator[Fault]:
         )
 
 
-def _pop3(draft: Draft, _: Context) -> Iterator[Fault]:
+def _pop3(draft: Draft, context: Context) -> Iterator[Fault]:
     """A maildrop (RFC 1939) has no folders and no flags."""
     client = draft.client
     if client.type is not MailboxType.POP3 or "type" in draft.wrong:
@@ -160,6 +162,14 @@ def _pop3(draft: Draft, _: Context) -> Iterator[Fault]:
         )
     if client.after_capture in (Disposition.SEEN, Disposition.MOVE) and "after_capture" not in draft.wrong:
         yield draft.fault("after_capture", "POP3 can neither mark nor move a message", valid="keep, delete")
+    gmail = context.authority(draft) == GOOGLE if client.uses_oauth else context.server(draft) == GMAIL
+    if gmail and client.first_read is not FirstRead.ALL and not client.wants_recent and "first_read" not in draft.wrong:
+        yield draft.fault(
+            "first_read",
+            "Gmail shows 250 messages that were not retrieved: what is left alone would hide all new mail",
+            valid="all",
+            remedy=f"Write mailbox = recent:{client.mailbox}, which shows the last 30 days whatever was retrieved.",
+        )
     for name in ("processed_folder_path", "failed_items_folder_path"):
         if not draft.lacks(name):
             yield draft.fault(name, "without effect: POP3 has no folders", severity=Severity.WARNING)
