@@ -134,15 +134,24 @@ def open_reader(mailbox: Mailbox, kit: Kit, *, read_only: bool = False) -> Abstr
 
     Raises ``ConfigError``, ``AuthError``, the network's errors.
     """
-    from postroom.drivers.imap import open_imap
-    from postroom.drivers.pop3 import open_pop3
-
     client = mailbox.client
     place = place_of(mailbox, kit.providers)
     credentials = credentials_of(mailbox, kit)
     trace = kit.trace(client.section) if client.enable_debug else None
-    openers: Mapping[MailboxType, Open] = {MailboxType.IMAP: open_imap, MailboxType.POP3: open_pop3}
-    return openers[client.type](place, credentials, kit, trace, read_only=read_only or mailbox.shadow)
+    return _opener(client.type)(place, credentials, kit, trace, read_only=read_only or mailbox.shadow)
+
+
+def _opener(mailbox_type: MailboxType) -> Open:
+    """A driver is loaded where a mailbox needs it: a run from cron pays for its imports each time."""
+    match mailbox_type:
+        case MailboxType.IMAP:
+            from postroom.drivers.imap import open_imap
+
+            return open_imap
+        case MailboxType.POP3:
+            from postroom.drivers.pop3 import open_pop3
+
+            return open_pop3
 
 
 def first_read_words(folder: str, first: First, preview: Preview) -> str:
