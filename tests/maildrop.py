@@ -71,6 +71,7 @@ class MaildropReader:
             "listed",
             complete=True,
             hides=self._maildrop.hides,
+            behind=self._maildrop.hides,
             total=len(self._stock()),
             left=0,
             began="begun",

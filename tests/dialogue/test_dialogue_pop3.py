@@ -328,10 +328,12 @@ async def test_p25_where_retrieved_mail_is_hidden_no_quit_while_a_message_is_in_
         assert await reader.commit() == ("a",)
 
 
-async def test_expire_0_is_a_hiding_too() -> None:
-    async with reading(hello("EXPIRE 0") + stock() + "C: QUIT\nS: +OK\n") as reader:
+@pytest.mark.parametrize(("delay", "behind"), [((), True), (("LOGIN-DELAY 300",), False)])
+async def test_expire_0_is_a_hiding_too(delay: tuple[str, ...], behind: bool) -> None:
+    """Whether more is behind nobody knows: it is looked for at once where that costs no delay."""
+    async with reading(hello("EXPIRE 0", *delay) + stock() + "C: QUIT\nS: +OK\n") as reader:
         changes = await reader.changes("INBOX", None, 100)
-        assert (changes.hides, changes.behind) == (True, False)
+        assert (changes.hides, changes.behind) == (True, behind)
         await reader.commit()
 
 

@@ -156,7 +156,9 @@ class Pop3Reader:
 
     @property
     def _behind(self) -> bool:
-        return bool(self._place.manners.hides_retrieved)
+        if self._place.manners.hides_retrieved is not None:
+            return self._place.manners.hides_retrieved
+        return self._hides and not self._login_delay  # nobody knows: an empty look is worth it where it costs no delay
 
     async def _unchanged(self, session: Pop3Session, state: State, count: int, octets: int) -> bool:
         """Whether nothing can have come: a maildrop grows at its end. Now and then all is listed all the same."""
