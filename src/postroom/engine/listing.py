@@ -22,6 +22,8 @@ from postroom.settings import PopClient
 from postroom.store import Store
 
 CYCLE = 2000  # messages in one cycle, so that new settings act and new mail comes first in a long first read
+_SOON = 10_000  # messages, and …
+_SOON_OCTETS = 64 * 1024 * 1024  # … octets that are had in about a second: no reason to list all once more
 _LISTINGS = 10  # of all messages, where a driver lists all each time, are enough for a first read of any length
 
 
@@ -63,7 +65,7 @@ class Listing:
         if position.repairing:
             new = await self._meet(new)
         if changes.complete and not self.client.maximum_msg_number:
-            limit = max(limit, len(changes.created) // _LISTINGS)
+            limit = max(limit, len(changes.created) // _LISTINGS, _soon_had(new))
         new = await self._spare(changes, new, first, limit)
         if changes.complete and len(new) > limit:  # the driver does not know what is new: the rest is for the next cycle
             state = changes.began or position.state or ""
@@ -150,6 +152,16 @@ class Listing:
 
     def _event(self, event: events.Event, **fields: object) -> None:
         self.observer.event(event, client=self.client.section, folder=self.folder, **fields)
+
+
+def _soon_had(new: Sequence[Listed]) -> int:
+    """How many of the first messages are so few octets that they are no long cycle."""
+    octets = 0
+    for count, message in enumerate(new[:_SOON]):
+        octets += message.size
+        if octets > _SOON_OCTETS:
+            return count
+    return min(len(new), _SOON)
 
 
 def _slices(listed: Sequence[Listed]) -> Iterator[Sequence[Listed]]:

@@ -233,12 +233,28 @@ async def test_p26_without_dates_the_headers_tell_the_day(desk: Desk) -> None:
 
 async def test_p26_a_long_list_is_not_asked_for_again_for_a_few_messages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("postroom.engine.read.CYCLE", 1)
+    monkeypatch.setattr("postroom.engine.listing._SOON", 0)
     dated(desk, *DAYS)
     cycles = 1
     while await undated(desk):
         cycles += 1
     assert cycles == 10  # not 20
     assert await bodies(desk) == DAYS
+
+
+async def test_p26_what_is_had_in_a_moment_takes_one_long_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postroom.engine.read.CYCLE", 1)
+    dated(desk, *DAYS)
+    assert not await undated(desk)
+    assert await bodies(desk) == DAYS
+
+
+async def test_p24_a_cycle_of_long_messages_stays_short(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postroom.engine.read.CYCLE", 1)
+    monkeypatch.setattr("postroom.engine.listing._SOON_OCTETS", 1)
+    dated(desk, *DAYS)
+    assert await undated(desk)
+    assert len(await bodies(desk)) == 2
 
 
 @pytest.mark.parametrize("first", [NEW, DAY])
