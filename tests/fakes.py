@@ -296,7 +296,7 @@ class MemoryReader:
             else:
                 yield Fetched(message, found[0])
 
-    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+    async def fetch_headers(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         async for item in self.fetch(folder, listed):
             if isinstance(item, Fetched):
                 octets = b"".join([piece async for piece in item.rest]) if item.rest is not None else item.octets

@@ -98,7 +98,7 @@ class MaildropReader:
                 self._retrieved.add(name)
                 yield Fetched(message, octets) if len(octets) < self._maildrop.long else _in_pieces(message, octets)
 
-    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+    async def fetch_headers(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         for message in listed:
             octets = self._held(message)
             yield Absent(message.identifier) if octets is None else Fetched(message, _head(octets))

@@ -55,7 +55,7 @@ class EndlessReader:
             self.fetched += 1
             yield Fetched(each, _header(each) + b"text")
 
-    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+    async def fetch_headers(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         for each in listed:
             yield Fetched(each, _header(each))
 

@@ -117,7 +117,7 @@ async def fetched(reader: Reader, box: Box, listed: Sequence[Listed]) -> dict[st
 async def by_text(reader: Reader, box: Box, listed: Sequence[Listed]) -> dict[bytes, Listed]:
     """Which of the listed is which; by its header, which hides nothing anywhere."""
     found = {}
-    async for item in reader.heads(box.folder, listed):
+    async for item in reader.fetch_headers(box.folder, listed):
         assert isinstance(item, Fetched)
         found[next(text for text in [*LETTERS, letter(9, 300_000)] if text.startswith(item.octets))] = item.listed
     return found
@@ -254,7 +254,7 @@ async def test_heads_end_behind_their_empty_line(box: Box) -> None:
     box.fill(*texts)
     async with box.reading() as reader:
         created = (await listing(reader, box)).created
-        heads = [item async for item in reader.heads(box.folder, created)]
+        heads = [item async for item in reader.fetch_headers(box.folder, created)]
     expected = sorted(text.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" for text in texts)
     assert sorted(item.octets for item in heads if isinstance(item, Fetched)) == expected
 
@@ -362,7 +362,7 @@ async def test_a_reader_that_may_change_nothing_leaves_no_trace(real_box: Box, r
     async with real_box.reading(read_only=True) as reader:
         created = (await listing(reader, real_box)).created
         assert len(await fetched(reader, real_box, created)) == 5
-        assert [item async for item in reader.heads(real_box.folder, created)] != []
+        assert [item async for item in reader.fetch_headers(real_box.folder, created)] != []
         assert len([each async for piece in reader.census(real_box.folder) for each in piece]) == 5
         assert list(await reader.commit()) == []
     assert real_box.texts() == LETTERS

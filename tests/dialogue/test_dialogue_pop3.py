@@ -254,7 +254,7 @@ async def test_heads_by_top_or_by_reading_over_the_text() -> None:
     script += "C: TOP 2 0\nS: -ERR\nC: RETR 2\nS: +OK\nS: Subject: two\nS:\nS: text\nS: .\nC: QUIT\nS: +OK\n"
     async with reading(script) as reader:
         await reader.changes("INBOX", None, 100)
-        heads = [item.octets async for item in reader.heads("INBOX", [A, B]) if isinstance(item, Fetched)]
+        heads = [item.octets async for item in reader.fetch_headers("INBOX", [A, B]) if isinstance(item, Fetched)]
         assert heads == [b"Subject: one\r\n\r\n", b"Subject: two\r\n\r\n"]
         await reader.commit()
 
@@ -263,7 +263,9 @@ async def test_p25_top_is_never_sent_where_it_is_disabled() -> None:
     script = hello() + stock(("a", 20)) + "C: RETR 1\nS: +OK\nS: Subject: one\nS:\nS: text\nS: .\nC: QUIT\nS: +OK\n"
     async with reading(script, manners=Manners(top=False)) as reader:
         await reader.changes("INBOX", None, 100)
-        assert [item.octets async for item in reader.heads("INBOX", [A]) if isinstance(item, Fetched)] == [b"Subject: one\r\n\r\n"]
+        assert [item.octets async for item in reader.fetch_headers("INBOX", [A]) if isinstance(item, Fetched)] == [
+            b"Subject: one\r\n\r\n"
+        ]
         await reader.commit()
 
 

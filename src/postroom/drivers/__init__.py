@@ -59,7 +59,7 @@ class Reader(Protocol):
         A ``Fetched`` with a ``rest`` must be read to its end before the next is taken.
         """
 
-    def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+    def fetch_headers(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         """Like ``fetch``, the header alone (RFC 5322 section 2.2) with the empty line behind it."""
 
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from postroom.drivers import First, Kit, Settlement, imap_first
 from postroom.drivers.imap_census import census
 from postroom.drivers.imap_fetch import Fetching
-from postroom.drivers.imap_heads import heads
+from postroom.drivers.imap_headers import fetch_headers
 from postroom.drivers.imap_idle import idle
 from postroom.drivers.imap_session import ImapSession, Selected, identifier
 from postroom.drivers.imap_settle import settle
@@ -285,9 +285,9 @@ class ImapReader:
         async for item in fetching.run():
             yield item
 
-    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+    async def fetch_headers(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         await self._open(folder)
-        async for item in heads(self._session, listed):
+        async for item in fetch_headers(self._session, listed):
             yield item
 
     async def settle(self, folder: str, items: Sequence[Unsettled], target: str | None) -> Settlement:

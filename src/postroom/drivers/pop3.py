@@ -199,10 +199,10 @@ class Pop3Reader:
         async for item in self._fetcher(await self.session()).run(maildrop, listed):
             yield item
 
-    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+    async def fetch_headers(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
         maildrop = await self._stock()
         fetcher = self._fetcher(await self.session())
-        async for item in fetcher.heads(maildrop, listed, top=self._place.manners.top):
+        async for item in fetcher.fetch_headers(maildrop, listed, top=self._place.manners.top):
             yield item
 
     def _fetcher(self, session: Pop3Session) -> Fetching:

@@ -62,7 +62,7 @@ class Fetching:
             self.retrieved.add(message.identifier)
         self.midway = False
 
-    async def heads(self, maildrop: Maildrop, listed: Sequence[Listed], *, top: bool) -> AsyncIterator[Answer]:
+    async def fetch_headers(self, maildrop: Maildrop, listed: Sequence[Listed], *, top: bool) -> AsyncIterator[Answer]:
         """The headers alone; where TOP is not to be had, the text is read over."""
         for message in listed:
             number = maildrop.held(message)

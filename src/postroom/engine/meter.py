@@ -109,8 +109,8 @@ class MeteredReader:
                 if self.meter.limit is not None:
                     await self.meter.check()
 
-    async def heads(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
-        async for item in self.reader.heads(folder, listed):
+    async def fetch_headers(self, folder: str, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+        async for item in self.reader.fetch_headers(folder, listed):
             self.meter.sign()
             yield item
 

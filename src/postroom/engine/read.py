@@ -144,7 +144,7 @@ class FolderCycle:
         """What is larger than ``maximum-msg-size``: by its header alone, or not at all."""
         by_identifier = {listed.identifier: listed for listed in big}
         delete = self.client.big_messages is BigMessages.DELETE
-        async for item in self.reader.heads(self.folder, big):
+        async for item in self.reader.fetch_headers(self.folder, big):
             if not isinstance(item, Fetched):
                 await self._troubles.not_had(item, by_identifier[item.identifier])
             elif self.client.big_messages is BigMessages.LEAVE:

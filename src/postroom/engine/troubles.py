@@ -7,7 +7,6 @@ for a day goes to ``failed-items-folder-path``, where that is written; its recor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from postroom import events
@@ -100,10 +99,6 @@ class Troubles:
             detail = f"moved to {target} unread; {trouble.detail}"
             await self.store.trouble(self.lease, trouble.listed, TroubleKind.MOVED, detail, self.clock.now())
             self._told(events.FAILED_ITEM, identifier=name, target=target, detail=trouble.detail)
-
-    def of(self, wanted: Iterable[Listed]) -> Mapping[str, Listed]:
-        """The messages by identifier."""
-        return {listed.identifier: listed for listed in wanted}
 
     def _told(self, event: events.Event, **fields: object) -> None:
         self.observer.event(event, client=self.client.section, folder=self.folder, **fields)

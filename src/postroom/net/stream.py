@@ -129,7 +129,8 @@ def translated(error: BaseException, place: str, timeout: float = 0) -> NetworkE
     if isinstance(error, ssl.SSLError):
         return TlsError(
             f"{place}: {error.reason or error}",
-            remedy="Check port and pop-connection-security: ssl-tls speaks TLS at once (993), start-tls begins in clear (143).",
+            remedy="Check port and pop-connection-security: ssl-tls speaks TLS at once (993), start-tls begins in clear (143); "
+            "by POP3 995 and 110.",
         )
     if isinstance(error, TimeoutError):
         return TimedOut(f"{place} within {timeout:g} s")

@@ -11,7 +11,7 @@ from postroom.wire.imap import commands, types
 from postroom.wire.imap.fragments import STREAMED
 
 
-async def heads(session: ImapSession, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
+async def fetch_headers(session: ImapSession, listed: Sequence[Listed]) -> AsyncIterator[Fetched | Absent | Unfetched]:
     """BODY.PEEK[HEADER] (RFC 9051 section 6.4.5.1), one message at a time: such messages are few."""
     for message in listed:
         uid = uid_of(message.identifier)
