@@ -28,6 +28,7 @@
     ├── Reply                  the peer answered, and the answer is no
     │   ├── ImapStatus
     │   ├── Pop3Error
+    │   ├── SmtpReply
     │   └── HttpStatus
     └── StoreError
         ├── StoreFull          the disk is full
@@ -324,6 +325,19 @@ class Pop3Error(Reply):
         super().__init__(detail, remedy=remedy)
         self.code = code  # response code, upper case
         self.text = text  # the server's own words
+
+
+class SmtpReply(Reply):
+    """The SMTP server refused a command.
+
+    The server's words follow; RFC 5321 section 4.2 explains the first number, RFC 3463 the one with dots.
+    """
+
+    def __init__(self, detail: str, *, code: int, enhanced: str = "", text: str = "", remedy: str = "") -> None:
+        super().__init__(detail, remedy=remedy)
+        self.code = code
+        self.enhanced = enhanced  # as "5.7.1"; empty where the server has none
+        self.text = text  # the server's own words, without both codes
 
 
 class HttpStatus(Reply):

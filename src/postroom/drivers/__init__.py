@@ -6,7 +6,7 @@ Protocol, provider and credentials are three independent axes; they meet in ``op
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -21,6 +21,7 @@ from postroom.net.grants import Application, ClientCredentials, External, OwnerP
 from postroom.net.http import Http
 from postroom.net.stream import Dialer, Trace
 from postroom.net.tokens import Consented, TokenRequest, Tokens
+from postroom.outbound import Content, DeliveryStatus, Envelope
 from postroom.settings import AuthoritySection, FirstRead, GrantType, MailboxType, PopClient, ProxySettings, SecretSection
 from postroom.wire.jwt import Wanted
 
@@ -79,6 +80,30 @@ class Reader(Protocol):
 
     def stands(self) -> bool:
         """Whether the conversation stands while waiting. Else it ends with its cycle, and each cycle has a reader of its own."""
+
+
+Commit = Callable[[Sequence[str]], Awaitable[None]]
+"""Is told, before the octet after which a server may accept, for which recipients (addresses of the envelope) it may."""
+
+
+class Submitter(Protocol):
+    """Sends messages of one account over one conversation, one after the other. One task uses it."""
+
+    async def submit(self, envelope: Envelope, content: Content, about_to_commit: Commit) -> Sequence[DeliveryStatus]:
+        """Send; return one status for each recipient, in their order: SENT, PENDING (refused for now), FAILED, or DOUBT.
+
+        ``about_to_commit`` is awaited once, before the octet after which the server may accept, with the recipients that it
+        has not refused; it is not called where none is left. DOUBT is said where no answer came after that. What concerns
+        the account and not this message raises before anything may have been accepted: ``AuthError``, ``Throttled``
+        (limits and quotas), ``ConfigError``, the network's errors; then no recipient has changed. After an error or a DOUBT
+        ``stands`` tells whether the conversation can be used again.
+        """
+
+    async def check(self) -> None:
+        """Prove that the conversation stands (NOOP). Raises the network's errors."""
+
+    def stands(self) -> bool:
+        """Whether another message can be sent over this conversation: it is open, and its token's hour is not over."""
 
 
 @dataclass(frozen=True, slots=True)
