@@ -11,6 +11,7 @@ from email.header import decode_header
 from email.message import Message
 from email.utils import collapse_rfc2231_value, getaddresses
 
+from postroom.errors import DraftRefused
 from postroom.mime.addresses import Address
 from postroom.mime.compose import Given
 from postroom.mime.draft import Draft
@@ -19,13 +20,24 @@ from postroom.outbound import Body, Composed
 GIVEN = Given("<1@example.org>", 1_790_000_000.0, b"seed", default_from="Desk <desk@example.org>")
 
 
-def check(draft: Draft, composed: Composed) -> None:
+def check(draft: Draft, composed: Composed, bcc_address: str = "") -> None:
     """Whatever was wanted is in the message, and nothing else; every server can carry it."""
     check_octets(composed)
     message = email.message_from_bytes(composed.octets)
     _check_header(draft, message)
-    _check_envelope(draft, composed)
+    _check_envelope(draft, composed, bcc_address)
     _check_parts(draft, message, composed.octets)
+
+
+def check_refusal(refused: DraftRefused) -> None:
+    """Its faults say all that is wrong and can be shown on a line."""
+    assert refused.faults
+    for fault in refused.faults:
+        assert str(fault).isprintable(), fault
+        assert fault.problem
+        assert fault.valid
+        assert fault.pointer == "" or fault.pointer.startswith("/")
+        assert len(str(fault)) < 1000
 
 
 def check_octets(composed: Composed) -> None:
@@ -39,7 +51,10 @@ def check_octets(composed: Composed) -> None:
 
 
 def _check_header(draft: Draft, message: Message) -> None:
-    people = {"From": (draft.author,) if draft.author else None, "Sender": (draft.sender,) if draft.sender else ()}
+    people: dict[str, tuple[Address, ...] | None] = {
+        "From": (draft.author,) if draft.author else None,
+        "Sender": (draft.sender,) if draft.sender else (),
+    }
     people |= {"Reply-To": draft.reply_to, "To": draft.to, "Cc": draft.cc}
     for name, wanted in people.items():
         if wanted:
@@ -61,8 +76,8 @@ def _check_header(draft: Draft, message: Message) -> None:
     )
 
 
-def _check_envelope(draft: Draft, composed: Composed) -> None:
-    wanted = {one.key for one in (*draft.to, *draft.cc, *draft.bcc)}
+def _check_envelope(draft: Draft, composed: Composed, bcc_address: str) -> None:
+    wanted = {one.key for one in (*draft.to, *draft.cc, *draft.bcc)} | ({bcc_address} - {""})
     found = [Address("", one.address).key for one in composed.envelope.recipients]
     assert sorted(found) == sorted(wanted)
 

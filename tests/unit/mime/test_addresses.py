@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 
@@ -129,10 +130,8 @@ def test_one_address_in_two_spellings_of_its_domain() -> None:
 @pytest.mark.parametrize("text", ['"\\' * 5000, "(" * 10_000, '"a' * 5000, "a@b," * 2500, "[" * 9999, "<" * 9999], ids=range(6))
 def test_nothing_takes_long(text: str) -> None:
     before = time.process_time()
-    try:
+    with contextlib.suppress(ValueError):
         parse_list(text)
-    except ValueError:
-        pass
     assert time.process_time() - before < 1
 
 
