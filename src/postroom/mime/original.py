@@ -16,6 +16,7 @@ _FIELD = re.compile(
 )
 _IDENTITY = re.compile(r"<[!-;=?-~]{1,900}>")  # msg-id without blanks (RFC 5322 section 3.6.4)
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
+_MOST_ANSWERED = 20  # addresses: a stranger must not make us write to hundreds
 _TEXT = 512 * 1024  # octets of a message whose text is looked for
 
 
@@ -74,6 +75,8 @@ def _mailboxes(value: bytes) -> tuple[Address, ...]:
         found = parse_list(_FOLD.sub(" ", _text(value)))
     except ValueError:
         found = [Address("", address) for address in recipients(b"To: " + value + b"\r\n")]
+    if len(found) > _MOST_ANSWERED:
+        return ()
     return tuple(Address(_decoded(name.encode()), address) for name, address in found if is_address(address))
 
 
