@@ -22,7 +22,17 @@ from postroom.net.http import Http
 from postroom.net.stream import Dialer, Trace
 from postroom.net.tokens import Consented, TokenRequest, Tokens
 from postroom.outbound import Content, DeliveryStatus, Envelope
-from postroom.settings import AuthoritySection, FirstRead, GrantType, MailboxType, PopClient, ProxySettings, SecretSection
+from postroom.settings import (
+    AuthoritySection,
+    Client,
+    FirstRead,
+    GrantType,
+    MailboxType,
+    PopClient,
+    ProxySettings,
+    SecretSection,
+    SmtpClient,
+)
 from postroom.wire.jwt import Wanted
 
 First = FirstRead | datetime.date
@@ -127,6 +137,17 @@ class Mailbox:
     shadow: bool = False  # read beside another system: nothing that can be seen is done at the server
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An smtp-client's settings with what they refer to. Equal accounts may share a conversation."""
+
+    client: SmtpClient
+    secret: SecretSection | None
+    authorities: Mapping[str, AuthoritySection]
+    consented_at: float | None = None  # of the consent in the vault: another one is other settings
+    proxy: ProxySettings | None = None  # through whom the server and its token authority are reached
+
+
 @dataclass(frozen=True)
 class Kit:
     """What drivers work with."""
@@ -148,7 +169,7 @@ class Open(Protocol):
     ) -> AbstractAsyncContextManager[Reader]: ...
 
 
-def place_of(mailbox: Mailbox, providers: Providers) -> Place:
+def place_of(mailbox: Mailbox | Account, providers: Providers) -> Place:
     """Where a mailbox is, and through whom it is reached. Raises ``ConfigError``."""
     place = providers.place_of(mailbox.client, mailbox.authorities)
     return replace(place, via=mailbox.proxy.for_host(place.host) if mailbox.proxy is not None else None)
@@ -218,19 +239,24 @@ def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) ->
     return Probing(connects[client.type], place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
 
 
-def credentials_of(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Credentials:
+def credentials_of(mailbox: Mailbox | Account, kit: Kit, tokens: TokenSource | None = None) -> Credentials:
     """Who answers the server: a password, or a token where the mechanisms say so. Raises ``ConfigError``."""
     client = mailbox.client
     if not client.uses_oauth:
         provider = kit.providers.provider_of(client, mailbox.authorities)
         password = kit.providers.basic_password(client)
-        return PasswordCredentials(client.mailbox, password, client.mechanisms, provider.name if provider else "", client.section)
+        return PasswordCredentials(_login(client), password, client.mechanisms, provider.name if provider else "", client.section)
     authority = kit.providers.authority_of(client, mailbox.authorities)
     request = token_request(mailbox, kit.providers)
-    return TokenCredentials(client.mailbox, request, tokens or kit.tokens, client.mechanisms, wanted(client, authority), kit.clock)
+    return TokenCredentials(_login(client), request, tokens or kit.tokens, client.mechanisms, wanted(client, authority), kit.clock)
 
 
-def wanted(client: PopClient, authority: Authority) -> Wanted:
+def _login(client: Client) -> str:
+    """The name that is said at the server, which at Gmail's POP3 says more than whose mailbox it is."""
+    return client.mailbox if isinstance(client, PopClient) else client.account
+
+
+def wanted(client: Client, authority: Authority) -> Wanted:
     """What a token must say to open the mailbox, as far as its provider is known."""
     provider = authority.provider
     rights = provider.rights.get(client.type.value, {}) if provider is not None else {}
@@ -238,7 +264,7 @@ def wanted(client: PopClient, authority: Authority) -> Wanted:
     return Wanted(client.token_user, audiences, rights.get("delegated", ""), rights.get("application", ""))
 
 
-def token_request(mailbox: Mailbox, providers: Providers) -> TokenRequest:
+def token_request(mailbox: Mailbox | Account, providers: Providers) -> TokenRequest:
     """How this mailbox's settings ask for a token. Raises ``ConfigError``.
 
     Where ``grant-type`` is not written, a consent in the vault comes first; else what the family does holds.
@@ -269,7 +295,7 @@ def token_request(mailbox: Mailbox, providers: Providers) -> TokenRequest:
     )
 
 
-def _way(mailbox: Mailbox, grant: GrantType) -> Way:
+def _way(mailbox: Mailbox | Account, grant: GrantType) -> Way:
     client, secret = mailbox.client, mailbox.secret
     match grant:
         case GrantType.REFRESH_TOKEN:
@@ -298,7 +324,7 @@ def _endpoint(way: Way, authority: Authority) -> str:
     return authority.token_endpoint
 
 
-def application_of(mailbox: Mailbox, grant: GrantType, way: Way | None = None) -> Application:
+def application_of(mailbox: Mailbox | Account, grant: GrantType, way: Way | None = None) -> Application:
     """The application that a mailbox is opened through, with what proves it. Raises ``ConfigError``."""
     client, secret = mailbox.client, mailbox.secret
     if isinstance(way, ServiceAccount):

@@ -13,19 +13,25 @@ from postroom.settings.network import Hosts, ProxySettings, ProxyType
 from postroom.settings.option import Effect
 from postroom.settings.pop_client import PopClient
 from postroom.settings.sections import AuthoritySection, LogSettings, SecretSection, ServerSettings, WebSettings
+from postroom.settings.smtp_client import SmtpClient
 from postroom.settings.values import ServiceAccountKey
-from postroom.settings.words import BigMessages, FirstRead, GrantType, MailboxType, PublishingStatus, Security
+from postroom.settings.words import BigMessages, FirstRead, GrantType, InDoubt, MailboxType, PublishingStatus, Security, ServerType
+
+Client = PopClient | SmtpClient
+"""A section that logs in somewhere. What providers and tokens ask of it, both have under the same names."""
 
 __all__ = [
     "RECENT",
     "AuthoritySection",
     "BigMessages",
+    "Client",
     "Configuration",
     "Effect",
     "Fault",
     "FirstRead",
     "GrantType",
     "Hosts",
+    "InDoubt",
     "LogSettings",
     "MailboxType",
     "PopClient",
@@ -35,8 +41,10 @@ __all__ = [
     "SecretSection",
     "Security",
     "ServerSettings",
+    "ServerType",
     "ServiceAccountKey",
     "Severity",
+    "SmtpClient",
     "WebSettings",
     "parse_configuration",
     "unusable",

@@ -102,6 +102,19 @@ def option(
     return dataclasses.field(default=None if default is None else parse(default, NOWHERE), metadata=metadata)
 
 
+def also(record: type, field: str, effect: Effect, *, default: str | None = None, **changes: Any) -> Any:
+    """Declare a field as another record's option that acts at another time, with what else differs.
+
+    ``changes`` are of ``Option``, but for ``default_words``, printed in the place of the default.
+    """
+    other = next(known for known in dataclasses.fields(record) if known.name == field)
+    declared: Option = other.metadata["option"]
+    words = changes.pop("default_words", default if default is not None else declared.default)
+    declared = dataclasses.replace(declared, effect=effect, default=words, required=False, **changes)
+    value = None if other.default is dataclasses.MISSING else other.default
+    return dataclasses.field(default=value if default is None else declared.parse(default, NOWHERE), metadata={"option": declared})
+
+
 @functools.cache
 def options_of(record: type) -> Mapping[str, Option]:
     """The options that a section's record declares, by the name of their field."""

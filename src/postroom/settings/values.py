@@ -385,6 +385,16 @@ def mail_address(value: str, _: Surroundings) -> str:
     return value
 
 
+def addresses(value: str, _: Surroundings) -> tuple[str, ...]:
+    """E-mail addresses and domains, in lower case, each once. A domain may be written with an @ before it."""
+    found = []
+    for part in filter(None, (part.strip().lower() for part in value.split(","))):
+        if not (_ADDRESS.fullmatch(part) or all(map(_LABEL.fullmatch, part.removeprefix("@").split(".")))):
+            raise ValueError("holds something that is neither an e-mail address nor a domain")
+        found.append(part.removeprefix("@"))
+    return tuple(dict.fromkeys(found))
+
+
 def header_name(value: str, _: Surroundings) -> str:
     """A header's name: printable ASCII without the colon (RFC 5322 section 2.2)."""
     if not _HEADER_NAME.fullmatch(value):
