@@ -50,6 +50,8 @@ COURIER_FIXED = (
     "usr/lib/libcourierauth.so.0.0.0",
 )
 
+ANSWERS = b"postfix postfix/main_mailer_type select No configuration\n"  # to what Debian's packages ask
+
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -67,6 +69,7 @@ DEBIAN = (
     Part("Dovecot IMAP", "dovecot-imapd", ("/usr/lib/dovecot/imap", "/usr/libexec/dovecot/imap")),
     Part("Dovecot POP3", "dovecot-pop3d", ("/usr/lib/dovecot/pop3", "/usr/libexec/dovecot/pop3")),
     Part("Dovecot LMTP", "dovecot-lmtpd", ("/usr/lib/dovecot/lmtp", "/usr/libexec/dovecot/lmtp")),
+    Part("Postfix", "postfix", ("/usr/lib/postfix/sbin/master",)),
     Part("isync", "isync", ("mbsync",)),
     Part("getmail6", "getmail6", ("getmail",)),
     Part("microsocks", "microsocks", ("microsocks",)),
@@ -152,8 +155,10 @@ def refresh_lists() -> None:
 def install_debian(parts: list[Part]) -> None:
     """Install the packages of ``parts``."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "--yes", "--no-install-recommends", *(part.package for part in parts)]
+    # A machine that has another mail server keeps it: Debian's conflict with each other.
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", "--no-remove", *(part.package for part in parts)]
     with no_service_starts():
+        subprocess.run(["debconf-set-selections"], input=ANSWERS, check=True)
         subprocess.run(install, env=environment, stdin=subprocess.DEVNULL, check=True)
 
 
