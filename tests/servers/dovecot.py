@@ -36,7 +36,7 @@ from servers.dovecot_config import (
     oauth2_conf,
 )
 from servers.install import program
-from servers.waiting import free_ports, greets, wait_for
+from servers.waiting import free_ports, greets, removed, wait_for
 
 FIRST_SEEDED = 1_700_000_000  # INTERNALDATE of the first seeded message; each further one is a second later
 
@@ -223,7 +223,7 @@ class Dovecot:
             # An orderly end takes a second, and nothing is left that could come to harm.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-        wait_for(functools.partial(_removed, self._settings.directory), "an empty place")
+        wait_for(functools.partial(removed, self._settings.directory), "an empty place")
         self._cleanup.close()
 
     # Mail
@@ -405,9 +405,3 @@ def modified_utf7(name: str) -> str:
         shifted = binascii.b2a_base64(parts[at].encode("utf-16-be"), newline=False).decode()
         parts[at] = f"&{shifted.rstrip('=').replace('/', ',')}-"
     return "".join(parts)
-
-
-def _removed(directory: Path) -> bool:
-    """Remove it; false while a dying process still writes there."""
-    shutil.rmtree(directory, ignore_errors=True)
-    return not directory.exists()
