@@ -34,6 +34,9 @@
         ├── StoreFull          the disk is full
         ├── StoreNewer         written by a later version
         ├── VaultLocked        the vault's key is missing or is another one
+        ├── NotFound           no such thing is here
+        ├── StateRefused       a move that the table of states does not have
+        ├── KeyReused          an idempotency key came with another request before
         ├── LeaseLost          another process reads this mailbox now
         └── LeaseHeld          … already when we asked
 
@@ -381,6 +384,33 @@ class VaultLocked(StoreError):
     """
 
     fate = Fate.REAUTHORIZE
+
+
+class NotFound(StoreError):
+    """There is no such thing here.
+
+    Check the id; lists print them, and the beginning of one suffices where it is unique.
+    """
+
+    fate = Fate.GIVE_UP
+
+
+class StateRefused(StoreError):
+    """That cannot be done in the state that it is in.
+
+    Look at its state and its history first.
+    """
+
+    fate = Fate.GIVE_UP
+
+
+class KeyReused(StoreError):
+    """An idempotency key names one request, and this is another.
+
+    Use a new key for each new request; the same key again only to repeat the very same one.
+    """
+
+    fate = Fate.GIVE_UP
 
 
 class LeaseLost(StoreError):
