@@ -10,7 +10,6 @@ class Limits:
     """A provider's limits for one type of mailbox, or way to send. What nobody wrote down has a default that harms no server."""
 
     connections: int | None = None  # at once for one account, all its programs together
-    messages_a_minute: float | None = None  # that may be sent by one account
     octets_a_day: int | None = None  # that may be read of one account
     logins_at_once: int = 8  # under way at one server
     logins_a_second: float = 200.0  # at one server
