@@ -125,6 +125,7 @@ REQUEST = Event(
     "The API was asked something. The operation stands for the path, so that no id and no token is in it.",
     ("id", "operation", "method", "status", "seconds", "key", "address"),
 )
+PROBED = Event("probed", "debug", "Health, readiness or metrics were asked for.", ("operation", "status", "address"))
 LIMIT_LEARNED = Event(
     "limit_learned",
     "warning",
