@@ -30,10 +30,14 @@
     │   ├── Pop3Error
     │   ├── SmtpReply
     │   └── HttpStatus
+    ├── DraftRefused       a message that an application wants sent; all its ``faults``
     └── StoreError
         ├── StoreFull          the disk is full
         ├── StoreNewer         written by a later version
         ├── VaultLocked        the vault's key is missing or is another one
+        ├── NotFound           no such thing is here
+        ├── StateRefused       a move that the table of states does not have
+        ├── KeyReused          an idempotency key came with another request before
         ├── LeaseLost          another process reads this mailbox now
         └── LeaseHeld          … already when we asked
 
@@ -45,6 +49,8 @@ from __future__ import annotations
 
 import enum
 import inspect
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class Fate(enum.Enum):
@@ -351,6 +357,34 @@ class HttpStatus(Reply):
         self.status = status
 
 
+class DraftFault(NamedTuple):
+    """What is wrong at one place of a draft, or of a raw message."""
+
+    pointer: str  # the place (RFC 6901); empty for the whole
+    value: str  # as it stands there: shortened, its control characters escaped
+    problem: str
+    valid: str  # what is valid there
+
+    def __str__(self) -> str:
+        value = f" {self.value}" if self.value else ""
+        return f"{self.pointer or 'the message'}{value}: {self.problem}; valid: {self.valid}"
+
+
+class DraftRefused(PostroomError):
+    """The message cannot be sent as it is.
+
+    Correct what is named and submit it again; nothing of it was kept or sent.
+    """
+
+    fate = Fate.GIVE_UP
+
+    def __init__(self, faults: Sequence[DraftFault]) -> None:
+        shown = [str(fault) for fault in faults[:10]]
+        more = [f"and {len(faults) - 10} more"] if len(faults) > 10 else []
+        super().__init__(" | ".join([*shown, *more]))
+        self.faults = tuple(faults)  # all there are
+
+
 class StoreError(PostroomError):
     """The store failed.
 
@@ -381,6 +415,33 @@ class VaultLocked(StoreError):
     """
 
     fate = Fate.REAUTHORIZE
+
+
+class NotFound(StoreError):
+    """There is no such thing here.
+
+    Check the id; lists print them, and the beginning of one suffices where it is unique.
+    """
+
+    fate = Fate.GIVE_UP
+
+
+class StateRefused(StoreError):
+    """That cannot be done in the state that it is in.
+
+    Look at its state and its history first.
+    """
+
+    fate = Fate.GIVE_UP
+
+
+class KeyReused(StoreError):
+    """An idempotency key names one request, and this is another.
+
+    Use a new key for each new request; the same key again only to repeat the very same one.
+    """
+
+    fate = Fate.GIVE_UP
 
 
 class LeaseLost(StoreError):

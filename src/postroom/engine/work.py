@@ -46,7 +46,7 @@ class Worker:
             self._told.clear()
             try:
                 if left:
-                    await self.store.reclaim(own=True)
+                    await self.store.reclaim(WorkKind.PROCESS, own=True)
                 left = False
                 await self.drain()
                 due = await self.store.next_due(WorkKind.PROCESS)

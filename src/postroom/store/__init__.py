@@ -50,6 +50,8 @@ from postroom.store.blobs import Blobs
 from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
 from postroom.store.keys import place_of
+from postroom.store.outbox import Outbox
+from postroom.store.pending import Pending
 from postroom.store.processes import Processes
 from postroom.store.shadows import Shadows
 from postroom.store.vault import open_vault
@@ -78,6 +80,8 @@ class Store:
             undo.pop_all()
         self.audits = Audits(self._db, clock, self._processes)
         self.shadows = Shadows(self._db, clock, self._processes)
+        self.pending = Pending(self._db, self._processes)
+        self.outbox = Outbox(self._db, clock, self.blobs, self._ids, self._processes.holder)
 
     @property
     def holder(self) -> str:
@@ -221,10 +225,10 @@ class Store:
 
     # --- work
 
-    async def claim(self, kind: WorkKind, limit: int) -> list[Work]:
-        """Take pieces of work that are due."""
+    async def claim(self, kind: WorkKind, limit: int, lane: str = "") -> list[Work]:
+        """Take pieces of work of a lane that are due."""
         now = self._clock.now()
-        return await self._db.run(lambda db: work.claim(db, kind, self.holder, now, limit))
+        return await self._db.run(lambda db: work.claim(db, kind, lane, self.holder, now, limit))
 
     async def references(self, messages: Sequence[int]) -> dict[int, Reference]:
         """Where the octets of messages are."""
@@ -245,17 +249,17 @@ class Store:
             lambda db: work.move(db, piece, state, not_before=not_before, first_failed_at=first_failed_at, fault=fault)
         )
 
-    async def reclaim(self, *, own: bool = False) -> int:
-        """Make the work of dead processes claimable again; with ``own`` also what this one claimed and left undone."""
+    async def reclaim(self, kind: WorkKind, lane: str = "", *, own: bool = False) -> int:
+        """Make a lane's work of dead processes claimable again; with ``own`` also what this one claimed and left undone."""
 
         def living(holder: str) -> bool:
             return self._processes.living(holder) and not (own and holder == self.holder)
 
-        return await self._db.run(lambda db: work.reclaim(db, living))
+        return await self._db.run(lambda db: work.reclaim(db, kind, lane, living))
 
-    async def next_due(self, kind: WorkKind) -> float | None:
-        """When the next piece of ready work is due."""
-        return await self._db.run(lambda db: work.next_due(db, kind), writes=False)
+    async def next_due(self, kind: WorkKind, lane: str = "") -> float | None:
+        """When the next piece of a lane's ready work is due."""
+        return await self._db.run(lambda db: work.next_due(db, kind, lane), writes=False)
 
     # --- grants (the keeper that net.tokens is given)
 

@@ -33,7 +33,7 @@ _CONDITIONS = "SELECT client, health, proved_at, fault, remedy, retry_at, starte
 _COUNTS = "SELECT client, count(*), sum(length), max(received) FROM messages GROUP BY client"
 _OPEN = """
 SELECT m.client, count(*) FROM work w JOIN messages m ON m.id = w.subject
-WHERE w.state IN ('ready', 'leased') GROUP BY m.client"""
+WHERE w.state IN ('ready', 'leased') AND w.kind = 'process' GROUP BY m.client"""
 _COLUMNS = (
     """
 SELECT m.id, m.public_id, m.client, r.identifier, r.folder, hex(m.digest), m.length, m.subject, m.sender, m.date,

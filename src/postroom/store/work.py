@@ -19,7 +19,7 @@ from postroom.store import copies
 _OPEN = "state IN ('ready', 'leased')"
 _CLAIM = f"""
 UPDATE work SET state = 'leased', holder = ?1, token = token + 1, attempts = attempts + 1
-WHERE id IN (SELECT id FROM work WHERE {_OPEN} AND state = 'ready' AND kind = ?2 AND not_before <= ?3
+WHERE id IN (SELECT id FROM work WHERE {_OPEN} AND state = 'ready' AND kind = ?2 AND lane = ?5 AND not_before <= ?3
              ORDER BY not_before, id LIMIT ?4)
 RETURNING id, subject, attempts, first_failed_at, token"""  # noqa: S608 - constants
 _REFERENCES = """
@@ -34,17 +34,19 @@ WHERE messages.id = value ->> 2
 _DONE = """
 UPDATE work SET state = 'done', fault = '' FROM json_each(?) AS done
 WHERE work.id = value ->> 0 AND work.token = value ->> 1 AND work.state = 'leased'"""
-_HOLDERS = "SELECT DISTINCT holder FROM work WHERE state = 'leased'"
-_RECLAIM = f"UPDATE work SET state = 'ready', holder = '' WHERE {_OPEN} AND state = 'leased' AND holder = ?"  # noqa: S608
+_HOLDERS = f"SELECT DISTINCT holder FROM work WHERE {_OPEN} AND state = 'leased' AND kind = ? AND lane = ?"  # noqa: S608
+_RECLAIM = f"""
+UPDATE work SET state = 'ready', holder = ''
+WHERE {_OPEN} AND state = 'leased' AND kind = ?2 AND lane = ?3 AND holder = ?1"""  # noqa: S608
 _MOVE = """
 UPDATE work SET state = ?2, not_before = ?4, first_failed_at = ?5, fault = ?6, holder = ''
 WHERE id = ?1 AND token = ?3 AND state = 'leased'"""
-_NEXT = f"SELECT min(not_before) FROM work WHERE {_OPEN} AND state = 'ready' AND kind = ?"  # noqa: S608
+_NEXT = f"SELECT min(not_before) FROM work WHERE {_OPEN} AND state = 'ready' AND kind = ? AND lane = ?"  # noqa: S608
 
 
-def claim(db: apsw.Connection, kind: WorkKind, holder: str, now: float, limit: int) -> list[Work]:
-    """Take up to ``limit`` pieces that are due."""
-    rows: Any = db.execute(_CLAIM, (holder, kind.value, now, limit)).fetchall()
+def claim(db: apsw.Connection, kind: WorkKind, lane: str, holder: str, now: float, limit: int) -> list[Work]:
+    """Take up to ``limit`` pieces of a lane that are due."""
+    rows: Any = db.execute(_CLAIM, (holder, kind.value, now, limit, lane)).fetchall()
     return [Work(int(i), kind, int(s), int(a), None if f is None else float(f), int(t)) for i, s, a, f, t in sorted(rows)]
 
 
@@ -81,17 +83,17 @@ def move(
         raise StoreError(f"work {work.id} is held by another")
 
 
-def reclaim(db: apsw.Connection, living: Callable[[str], bool]) -> int:
+def reclaim(db: apsw.Connection, kind: WorkKind, lane: str, living: Callable[[str], bool]) -> int:
     """Make the work of processes that ended claimable again; return how many."""
     count = 0
-    for (holder,) in db.execute(_HOLDERS).fetchall():
+    for (holder,) in db.execute(_HOLDERS, (kind.value, lane)).fetchall():
         if not living(str(holder)):
-            db.execute(_RECLAIM, (holder,))
+            db.execute(_RECLAIM, (holder, kind.value, lane))
             count += db.changes()
     return count
 
 
-def next_due(db: apsw.Connection, kind: WorkKind) -> float | None:
-    """When the next ready piece is due; None when there is none."""
-    row = db.execute(_NEXT, (kind.value,)).fetchone()
+def next_due(db: apsw.Connection, kind: WorkKind, lane: str) -> float | None:
+    """When the next ready piece of a lane is due; None when there is none."""
+    row = db.execute(_NEXT, (kind.value, lane)).fetchone()
     return None if row is None or row[0] is None else float(row[0])
