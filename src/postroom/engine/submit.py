@@ -181,9 +181,10 @@ class Sender:
             return _IDLE
         if self._proof_due:
             self._wake(all_=True)
-        due = await self._supply.next_due()
+        resting = not (self._busy or self._supply.looking)
+        due = await self._supply.next_due(written=self._draining and resting)
         soon = due is not None and due <= self._clock.now()
-        if self._draining and not (soon or self._busy or self._supply.looking):
+        if self._draining and resting and not soon:
             return None
         return 0.0 if soon else _IDLE if due is None else min(_IDLE, due - self._clock.now())
 

@@ -74,8 +74,10 @@ class Supply:
         await self._sort(account, taken)
         return len(taken) == limit
 
-    async def next_due(self) -> float | None:
-        """When the next submission is due."""
+    async def next_due(self, *, written: bool) -> float | None:
+        """When the next submission is due; with ``written`` once all that happened is written down."""
+        if written:
+            await self._journal.settled()
         return await self._store.next_due(WorkKind.SUBMIT, self._section)
 
     async def release(self) -> None:
