@@ -8,7 +8,7 @@ notices by itself: who watches the file calls ``Live.reload``.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,12 +55,13 @@ def load(path: Path, environ: Mapping[str, str], providers: Providers | None = N
     return parse_configuration(text, path, environ, providers or Providers())
 
 
-def find_client(configuration: Configuration, name: str) -> str:
+def find_client(configuration: Configuration, name: str, among: Sequence[str] | None = None) -> str:
     """The section of a client by its whole name, or by the part after ``pop-client-`` or ``smtp-client-``, in any case.
 
-    Faulty sections are found too. ConfigError lists the names where none or more than one has this name.
+    Faulty sections are found too, of both sorts where ``among`` does not name those that are meant. ConfigError lists the
+    names where none or more than one has this name.
     """
-    sections = (*configuration.sections, *configuration.sender_sections)
+    sections = (*configuration.sections, *configuration.sender_sections) if among is None else among
     wanted = name.lower()
     for candidates in (
         [section for section in sections if section == name],
@@ -141,9 +142,9 @@ class Live:
         running = {section: started.client.addresses for section, started in self._started.items()}
         return route(address, {**self.configuration.routes, **running})
 
-    def find_client(self, name: str) -> str:
+    def find_client(self, name: str, among: Sequence[str] | None = None) -> str:
         """The section of a client by its whole or its short name; see ``find_client``."""
-        return find_client(self.configuration, name)
+        return find_client(self.configuration, name, among)
 
     def reload(self) -> Changes:
         """Read the file again and take what can be taken. Never raises; the same file again changes nothing."""

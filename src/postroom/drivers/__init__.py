@@ -31,6 +31,7 @@ from postroom.settings import (
     PopClient,
     ProxySettings,
     SecretSection,
+    ServerType,
     SmtpClient,
 )
 from postroom.wire.jwt import Wanted
@@ -239,8 +240,11 @@ class Probe(Protocol):
         """
 
 
-def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Probe:
-    """The way to a mailbox; with ``tokens`` by a token that is not in the vault yet. Raises ``ConfigError``."""
+def open_probe(mailbox: Mailbox | Account, kit: Kit, tokens: TokenSource | None = None) -> Probe:
+    """The way to a mailbox, or to where an account could send; with ``tokens`` by a token that is not in the vault yet.
+
+    Raises ``ConfigError``.
+    """
     from postroom.drivers.imap_probe import ImapApproach
     from postroom.drivers.pop3_probe import Pop3Approach
     from postroom.drivers.probe import Connect, Probing
@@ -248,7 +252,12 @@ def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) ->
     client = mailbox.client
     place = place_of(mailbox, kit.providers)
     trace = kit.trace(client.section) if client.enable_debug else None
-    connects: Mapping[MailboxType, Connect] = {MailboxType.IMAP: ImapApproach.connect, MailboxType.POP3: Pop3Approach.connect}
+    connects: Mapping[MailboxType | ServerType, Connect] = {
+        MailboxType.IMAP: ImapApproach.connect,
+        MailboxType.POP3: Pop3Approach.connect,
+    }
+    if client.type not in connects:
+        raise ConfigError(f"[{client.section}] the way by {client.type.value} cannot be taken step by step")
     return Probing(connects[client.type], place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
 
 
