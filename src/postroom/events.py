@@ -130,6 +130,9 @@ CLIENT_EDITED = Event(
     "A client's section of the file was made, changed or taken away over the API.",
     ("client", "by", "options"),
 )
+CONSENTED = Event(
+    "consented", "info", "The owner of a client's account consented at an address that was handed out.", ("client", "account")
+)
 BEGUN_ANEW = Event("begun_anew", "info", "A client's conversation was begun anew as somebody asked.", ("client", "by"))
 REQUEST = Event(
     "request",

@@ -146,6 +146,10 @@ class Live:
         """The section of a client by its whole or its short name; see ``find_client``."""
         return find_client(self.configuration, name, among)
 
+    def tried(self, text: str) -> Configuration:
+        """What a text would be in the file's place. Nothing is taken."""
+        return parse_configuration(text.removeprefix("\ufeff"), self.configuration.file, self._environ, self._providers)
+
     def reload(self) -> Changes:
         """Read the file again and take what can be taken. Never raises; the same file again changes nothing."""
         running = self.configuration

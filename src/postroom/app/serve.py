@@ -190,7 +190,7 @@ async def _web(service: Service) -> AsyncIterator[str]:
         return
     from postroom.app.rest.server import serving  # what only the service needs is loaded by it alone
 
-    async with serving(service.core, service.log) as address:
+    async with serving(service.core, service.log, service.reload) as address:
         yield address
 
 
