@@ -34,6 +34,12 @@ STOPPED = Event("stopped", "info", "Postroom ended as asked.")
 CONFIG_FAULT = Event("config_fault", "error", "A section has a fault; its client keeps what it had, or stays down.", ("fault",))
 CONFIG_WARNING = Event("config_warning", "warning", "The configuration has something without effect.", ("warning",))
 CONFIG_CHANGED = Event("config_changed", "info", "The edited configuration was read.", ("added", "removed", "changed"))
+CLIENT_CHANGED = Event(
+    "client_changed", "info", "A changed smtp-client runs with its new options from now on.", ("client", "options")
+)
+RESTART_PENDING = Event(
+    "restart_pending", "info", "A changed smtp-client goes on as it is until it is restarted.", ("client", "options")
+)
 CONNECTED = Event("connected", "info", "A client is logged in.", ("client", "server"))
 READ = Event("read", "info", "A cycle brought messages.", ("client", "folder", "captured", "matched", "octets", "left"))
 UNCHANGED = Event("unchanged", "debug", "A cycle found nothing new.", ("client", "folder"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from postroom.app import cli_init, cli_oauth, cli_shadow  # noqa: F401 - they add their commands to the group
+from postroom.app import cli_init, cli_oauth, cli_outbox, cli_shadow  # noqa: F401 - they add their commands to the group
 from postroom.app.root import chosen, cli, client_names, live_of, option_names, show_faults
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_end
 
@@ -30,7 +30,7 @@ def run(context: click.Context, once: bool, as_json: bool, clients: tuple[str, .
     if once:
         from postroom.app.operations.once import once as read_once
 
-        context.exit(read_once(live, chosen(live, clients), as_json=as_json))
+        context.exit(read_once(live, chosen(live, clients, mailboxes=True), as_json=as_json))
     if as_json:
         raise Failure("--json goes with --once only; the service writes its log", status=UNUSABLE)
     if clients:
@@ -47,7 +47,7 @@ def run(context: click.Context, once: bool, as_json: bool, clients: tuple[str, .
 @click.argument("clients", nargs=-1, shell_complete=client_names)
 @click.pass_context
 def check(context: click.Context, as_json: bool, clients: tuple[str, ...]) -> None:
-    """Take the way to each mailbox for real, step by step; print what works, what does not, and the remedy."""
+    """Take the way to each server for real, step by step; print what works, what does not, and the remedy."""
     from postroom.app.operations.check import as_lines
     from postroom.app.operations.check import check as check_clients
 
@@ -119,7 +119,7 @@ def audit(context: click.Context, as_json: bool, repair: bool, clients: tuple[st
     from postroom.app.operations.audit import audit as carry_out
 
     live = live_of(context)
-    sections = chosen(live, clients)
+    sections = chosen(live, clients, mailboxes=True)
     context.exit(run_to_end(lambda: carry_out(live, sections, named=bool(clients), repair=repair, as_json=as_json)))
 
 

@@ -58,10 +58,12 @@ def client_names(context: click.Context, _parameter: click.Parameter, incomplete
 
     root = context.find_root()
     try:
-        sections = load(root.params.get("file") or default_file(), os.environ).sections
+        configuration = load(root.params.get("file") or default_file(), os.environ)
     except ConfigError:
         return []
-    names = [*(section.removeprefix("pop-client-") for section in sections), *sections]
+    sections = (*configuration.sections, *configuration.sender_sections)
+    short = [section.removeprefix("pop-client-").removeprefix("smtp-client-") for section in sections]
+    names = [*(name for name in short if short.count(name) == 1), *sections]
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
@@ -83,15 +85,18 @@ def show_faults(live: Live) -> bool:
     return any(fault.severity is Severity.FAULT for fault in faults)
 
 
-def chosen(live: Live, names: Iterable[str]) -> list[str]:
-    """The sections that the names mean; all where none is given."""
+def chosen(live: Live, names: Iterable[str], *, mailboxes: bool = False) -> list[str]:
+    """The sections that the names mean, with ``mailboxes`` of pop-clients only; all of them where none is given."""
     from postroom.errors import ConfigError
 
+    configuration = live.configuration
+    among = configuration.sections if mailboxes else (*configuration.sections, *configuration.sender_sections)
     try:
-        sections = [live.find_client(name) for name in names] or list(live.configuration.sections)
+        sections = [live.find_client(name, among) for name in names] or list(among)
     except ConfigError as error:
         raise Failure(error.detail, status=UNUSABLE) from None
     if not sections:
-        file = live.configuration.file
-        raise Failure(f"{file} configures no client", "Write a pop-client section; the README shows one.", UNUSABLE)
+        file = configuration.file
+        what = "mailbox" if mailboxes else "client"
+        raise Failure(f"{file} configures no {what}", "Write a pop-client section; the README shows one.", UNUSABLE)
     return sections

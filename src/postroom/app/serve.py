@@ -58,9 +58,10 @@ class Service:
     supervisor: Supervisor
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     told: set[tuple[str, str]] = field(default_factory=set)  # properties without effect, by section
+    awaited: dict[str, list[str]] = field(default_factory=dict)  # by section, the options told of that wait for a restart
 
     def reload(self) -> None:
-        """Read the file again; clients whose settings changed begin their next cycle with the new ones."""
+        """Read the file again: a changed mailbox begins its next cycle, a changed account is restarted or waits for that."""
         live = self.core.live
         known = live.configuration.faults
         changes = live.reload()
@@ -72,7 +73,23 @@ class Service:
                 removed=", ".join(changes.removed),
                 changed=", ".join(changes.changed),
             )
+        for section in changes.restart_pending:
+            if live.configuration.settings.restart_changed_clients:
+                self.restart(section)
+        awaited = {section: live.pending(section) for section in changes.restart_pending if live.pending(section)}
+        for section, options in awaited.items():
+            if self.awaited.get(section) != options:
+                self.log.event(events.RESTART_PENDING, client=section, options=", ".join(options))
+        self.awaited = awaited
         self.supervisor.changed([*changes.added, *changes.removed, *changes.changed])
+
+    def restart(self, section: str) -> bool:
+        """Let a changed smtp-client run with what is written; False where that cannot be used."""
+        options = self.core.live.pending(section)
+        if not self.core.live.restart(section):
+            return False
+        self.log.event(events.CLIENT_CHANGED, client=section, options=", ".join(options))
+        return True
 
 
 def report_faults(live: Live, log: Log, known: Collection[Fault] = (), told: set[tuple[str, str]] | None = None) -> None:
@@ -142,6 +159,7 @@ async def _look_at_the_vault(service: Service) -> None:
     while True:
         try:
             service.supervisor.changed(await service.core.look_at_consents())
+            await service.core.keep_pending()
             now = service.core.clock.monotonic()
             if told_at is None or now - told_at >= _FORECAST:
                 told_at = now

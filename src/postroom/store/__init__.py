@@ -51,6 +51,7 @@ from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
 from postroom.store.keys import place_of
 from postroom.store.outbox import Outbox
+from postroom.store.pending import Pending
 from postroom.store.processes import Processes
 from postroom.store.shadows import Shadows
 from postroom.store.vault import open_vault
@@ -79,6 +80,7 @@ class Store:
             undo.pop_all()
         self.audits = Audits(self._db, clock, self._processes)
         self.shadows = Shadows(self._db, clock, self._processes)
+        self.pending = Pending(self._db, self._processes)
         self.outbox = Outbox(self._db, clock, self.blobs, self._ids, self._processes.holder)
 
     @property

@@ -29,7 +29,7 @@ _FOR_PEOPLE = 50
 def section_of(live: Live, name: str) -> str:
     """A client's section. One that is no longer configured is meant by its whole name."""
     try:
-        return live.find_client(name)
+        return live.find_client(name, live.configuration.sections)
     except ConfigError as error:
         if name.startswith("pop-client"):
             return name
