@@ -20,7 +20,7 @@ from postroom.errors import ImapStatus
 from postroom.net.credentials import Credentials
 from postroom.net.stream import Trace
 from postroom.outbound import Content
-from postroom.wire.imap import commands, dates, types
+from postroom.wire.imap import commands, dates, types, utf7
 
 USE = "\\Sent"
 """RFC 6154 section 2."""
@@ -60,7 +60,8 @@ class ImapSent:
 
     def __init__(self, session: ImapSession, folder: str = USE) -> None:
         self._session = session
-        self.folder = folder
+        self._wanted = folder
+        self.folder = folder  # for people, once the server's name for it is known
 
     async def has(self, message_id: str, since: float) -> bool:
         if not await self._opened():
@@ -78,16 +79,16 @@ class ImapSent:
         return await self._among(commands.fetch(newest, _ITEMS), wanted, since)
 
     async def file(self, content: Content, when: float) -> None:
-        folders = self._session.folders
-        await self._settle_name()
+        name = await self._name()
         if (limit := await self._limit()) is not None and content.size > limit:
             words = f"the message has {content.size:,} octets, and the server takes {limit:,} at most"
             raise ImapStatus(f"NO [TOOBIG] {words}", status="NO", code="TOOBIG", text=words)
         try:
-            await self._append(await folders.name(self.folder), content, when)
+            await self._append(name, content, when)
         except ImapStatus as refused:
             # RFC 9051 section 6.3.12: TRYCREATE says that the folder can be made; other words may hide that it is elsewhere
-            await self._append(await folders.made(self.folder, refused), content, when)
+            await self._append(await self._session.folders.made(self._wanted, refused), content, when)
+            await self._name()
 
     async def _append(self, name: bytes, content: Content, when: float) -> None:
         line = commands.append(name, b"\\Seen", when)
@@ -102,36 +103,39 @@ class ImapSent:
         if "APPENDLIMIT" not in self._session.capabilities:
             return None
         try:
-            status = await self._session.status(self.folder, [b"APPENDLIMIT"])
+            status = await self._session.status(self._wanted, [b"APPENDLIMIT"])
         except ImapStatus:  # as where the folder is still to be made
             return None
         return None if status is None else status.items.get("APPENDLIMIT")
 
     # --- the folder
 
-    async def _settle_name(self) -> None:
-        """Where no folder has the use, the usual name stands in for it."""
-        if self.folder != USE:
-            return
+    async def _name(self) -> bytes:
+        """The server's name, as far as it is known. Where no folder has the use, the usual name stands in for it."""
+        folders = self._session.folders
         try:
-            await self._session.folders.name(USE)
+            name = await folders.name(self._wanted)
         except ImapStatus as refused:
             if refused.code != "NONEXISTENT":
                 raise
-            self.folder = _USUAL
+            self._wanted = _USUAL
+            name = await folders.name(_USUAL)
+        self.folder = utf7.decode(name)
+        return name
 
     async def _opened(self) -> bool:
         """Open the folder; False where there is none. Raises ``ImapStatus`` where the server refuses for another reason."""
         session = self._session
         if session.selected is not None and session.selected.opened:
             return True
-        await self._settle_name()
+        await self._name()
         try:
-            await session.select(self.folder)
+            await session.select(self._wanted)
+            await self._name()  # it may be elsewhere than written
         except ImapStatus as refused:
             if refused.code in ("NONEXISTENT", "TRYCREATE"):
                 return False
-            if refused.status == "NO" and not refused.code and not await session.folders.exists(self.folder):
+            if refused.status == "NO" and not refused.code and not await session.folders.exists(self._wanted):
                 return False
             raise
         return True

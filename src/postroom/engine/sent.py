@@ -86,6 +86,12 @@ def wants_copy(account: Account, mailbox: Mailbox | None, providers: Providers) 
     return chosen is not None or not files_itself(account.client, account.authorities, providers)
 
 
+def folder_of(account: Account) -> str | None:
+    """The folder that ``copy-in-sent`` names; None: the one that the server names as Sent."""
+    chosen = account.client.copy_in_sent
+    return None if chosen is None or chosen.lower() == NO else chosen
+
+
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +123,7 @@ class Evidence:
             return Sighting(False, f"no look into Sent by [{section}] yet: {error}", passing=True)
 
     async def _look(self, account: Account, mailbox: Mailbox, outgoing: Outgoing) -> Sighting:
-        opened = self.open(mailbox, self.kit, folder_of(account))
+        opened = self.open(mailbox, self.kit, None)  # where the server files; our own copies come too late to tell
         if opened is None:
             return Sighting(None, "nowhere to look for a copy: POP3 has no folders")
         async with opened as sent:
@@ -128,8 +134,3 @@ class Evidence:
         unknown = "" if known else ", where this server is not known to file one"
         return Sighting(False, f"no copy is in {sent.folder}{unknown}")
 
-
-def folder_of(account: Account) -> str | None:
-    """The folder that ``copy-in-sent`` names; None: the one that the server names as Sent."""
-    chosen = account.client.copy_in_sent
-    return None if chosen is None or chosen.lower() == NO else chosen

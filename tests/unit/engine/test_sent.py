@@ -143,11 +143,11 @@ async def test_no_copy_is_no_proof() -> None:
     assert (unknown.found, unknown.words) == (False, "no copy is in Sent, where this server is not known to file one")
 
 
-async def test_the_folder_of_copies_is_where_a_look_is_made() -> None:
+async def test_a_look_is_made_where_the_server_files_and_not_where_we_do() -> None:
     box = Sentbox()
     await evidence(box).look(sender(copy_in_sent="Gesendet"), outgoing())
     await evidence(box).look(sender(copy_in_sent="no"), outgoing())
-    assert [folder for _, folder in box.opened] == ["Gesendet", None]
+    assert [folder for _, folder in box.opened] == [None, None]
 
 
 async def test_nowhere_to_look() -> None:
