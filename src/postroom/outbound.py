@@ -152,7 +152,7 @@ class Outgoing:
     failed: bool  # a recipient has failed before
     reference: Reference
     message_id: str
-    sent: bool = False  # a recipient has it: a copy in Sent says nothing of the others
+    ambiguous: bool = False  # a copy in Sent may be from another recipient's turn, or another submission's of the same Message-ID
 
 
 class Mark(NamedTuple):

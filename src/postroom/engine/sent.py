@@ -1,7 +1,7 @@
 """What a copy in Sent tells of a message whose acceptance is not known, and where one is to be filed.
 
 A copy proves something only of the attempt that it comes from: one that is older, or that another recipient's transaction
-left there, says nothing. Its absence is never proof.
+left there, or the same message handed in twice, says nothing. Its absence is never proof.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class Evidence:
         """What Sent tells of a submission's doubts. Raises no ``PostroomError``: what hinders a look is told."""
         if not outgoing.message_id:
             return Sighting(None, "it has no Message-ID to look for")
-        if outgoing.sent or len({doubt.marked for doubt in outgoing.doubts}) > 1:
-            return Sighting(None, "a copy in Sent would not tell for which recipients")
+        if outgoing.ambiguous or len({doubt.marked for doubt in outgoing.doubts}) > 1:
+            return Sighting(None, "a copy in Sent would not tell for which recipients it was sent")
         mailbox = self.mailbox_for(account)
         if mailbox is None:
             return Sighting(None, "nowhere to look for a copy: no pop-client reads this account by IMAP")
@@ -133,4 +133,3 @@ class Evidence:
         known = files_itself(account.client, account.authorities, self.kit.providers)
         unknown = "" if known else ", where this server is not known to file one"
         return Sighting(False, f"no copy is in {sent.folder}{unknown}")
-

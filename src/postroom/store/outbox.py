@@ -62,7 +62,8 @@ SELECT value ->> 0, ?2, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)
 _LOAD = """
 SELECT json_group_array(json_array(s.id, s.public_id, s.mail_from, s.body, s.smtputf8, s.envid, s.ret, s.segment, s."offset",
                                    s.length, hex(s.digest), s.message_id,
-                                   EXISTS (SELECT 1 FROM recipients WHERE submission = s.id AND state IN ('sent', 'bounced'))))
+                                   EXISTS (SELECT 1 FROM recipients WHERE submission = s.id AND state IN ('sent', 'bounced'))
+                                   OR EXISTS (SELECT 1 FROM submissions o WHERE o.message_id = s.message_id AND o.id <> s.id)))
 FROM json_each(?) CROSS JOIN submissions s ON s.id = value"""
 _LOAD_RECIPIENTS = """
 SELECT json_group_array(json_array(r.submission, r.number, r.address, r.notify, r.orcpt, r.state, r.at, r.marked))
@@ -297,7 +298,7 @@ def _take(db: apsw.Connection, client: str, holder: str, now: float, limit: int)
 
 
 def _outgoing(piece: Work, row: Sequence[Any], people: Sequence[Sequence[Any]]) -> Outgoing:
-    _, public_id, mail_from, body, smtputf8, envid, ret, segment, offset, length, digest, message_id, sent = row
+    _, public_id, mail_from, body, smtputf8, envid, ret, segment, offset, length, digest, message_id, ambiguous = row
     pending = [person for person in people if person[5] == "pending"]
     recipients = tuple(Recipient(person[2], tuple(filter(None, person[3].split(","))), person[4]) for person in pending)
     return Outgoing(
@@ -309,7 +310,7 @@ def _outgoing(piece: Work, row: Sequence[Any], people: Sequence[Sequence[Any]]) 
         failed=any(person[5] == "failed" for person in people),
         reference=Reference(segment, offset, length, bytes.fromhex(digest)),
         message_id=message_id,
-        sent=bool(sent),
+        ambiguous=bool(ambiguous),
     )
 
 

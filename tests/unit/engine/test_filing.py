@@ -312,6 +312,19 @@ async def test_p27_our_own_copy_is_no_proof_for_another_recipient(registry: Regi
     assert "for which recipients" in row.fault
 
 
+async def test_p27_the_same_message_handed_in_for_another_recipient_is_no_proof(registry: Registry) -> None:
+    """Programs that hand a message in once for each recipient: the copy is from the first one's turn."""
+    registry.accounts[SECTION] = sender(server="smtp.gmail.com")
+    await registry.send(1, "a@example.org")
+    registry.box.copies.append((ID.format(0), registry.clock.now()))
+    registry.server.plans[b"0"] = [Plan(lost=True, taken=False)]
+    [public_id] = await registry.send(1, "b@example.org")
+    registry.clock.advance(5)
+    await registry.deliver()
+    row = await registry.store.outbox.one(public_id)
+    assert (row.state, row.recipients[0].state) == (WorkState.WAITING, S.DOUBT)
+
+
 async def test_what_a_person_says_was_sent_is_filed(registry: Registry) -> None:
     registry.server.plans[b"0"] = [Plan(lost=True)]
     [public_id] = await registry.send()

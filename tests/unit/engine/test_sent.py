@@ -105,11 +105,19 @@ def test_where_a_copy_is_filed(account: dict[str, object], box: dict[str, object
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-def outgoing(*marked: float, sent: bool = False, message_id: str = ID) -> Outgoing:
+def outgoing(*marked: float, ambiguous: bool = False, message_id: str = ID) -> Outgoing:
     doubts = tuple(Doubt(number, f"{number}@example.org", START, at) for number, at in enumerate(marked or (START,)))
     work = Work(1, WorkKind.SUBMIT, 1, 1, None, 1)
     return Outgoing(
-        work, "id", Envelope("", ()), (), doubts, failed=False, reference=Reference(1, 0, 1, b""), message_id=message_id, sent=sent
+        work,
+        "id",
+        Envelope("", ()),
+        (),
+        doubts,
+        failed=False,
+        reference=Reference(1, 0, 1, b""),
+        message_id=message_id,
+        ambiguous=ambiguous,
     )
 
 
@@ -129,7 +137,7 @@ async def test_p27_a_copy_that_is_older_than_the_attempt_is_none() -> None:
     assert (await evidence(Sentbox([(ID, START - 301)])).look(sender(), outgoing())).found is False
 
 
-@pytest.mark.parametrize("doubtful", [outgoing(sent=True), outgoing(START, START + 1)], ids=["one has it", "two transactions"])
+@pytest.mark.parametrize("doubtful", [outgoing(ambiguous=True), outgoing(START, START + 1)], ids=["one has it", "two transactions"])
 async def test_p27_a_copy_that_may_be_another_recipients_tells_nothing(doubtful: Outgoing) -> None:
     box = Sentbox([(ID, START)])
     sighting = await evidence(box).look(sender(), doubtful)
