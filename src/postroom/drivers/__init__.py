@@ -117,6 +117,24 @@ class Submitter(Protocol):
         """Whether another message can be sent over this conversation: it is open, and its token's hour is not over."""
 
 
+class SentFolder(Protocol):
+    """The folder where an account keeps what it sent, over one conversation. One task uses it.
+
+    All raise ``ImapStatus`` and the network's errors; after the latter the conversation is over.
+    """
+
+    folder: str  # its name, as far as it is known
+
+    async def has(self, message_id: str, since: float) -> bool:
+        """Whether a message with this Message-ID is there that the server has since then. False where there is no folder."""
+
+    async def file(self, content: Content, when: float) -> None:
+        """Put a copy there, read already, with the time of its sending; make the folder where there is none.
+
+        What is there twice was filed twice: whoever is not sure asks ``has`` before.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of the way to a mailbox: what was found, or the error that ends the way."""
@@ -199,6 +217,20 @@ def open_submitter(account: Account, kit: Kit) -> AbstractAsyncContextManager[Su
     credentials = credentials_of(account, kit) if client.authenticates else None
     trace = kit.trace(client.section) if client.enable_debug else None
     return open_smtp(place_of(account, kit.providers), credentials, kit, trace)
+
+
+def open_sent(mailbox: Mailbox, kit: Kit, folder: str | None = None) -> AbstractAsyncContextManager[SentFolder] | None:
+    """The account's folder of what was sent, or the one named, logged in within the block. None: its protocol has no folders.
+
+    Raises ``ConfigError``; within ``AuthError``, ``Throttled``, ``ImapStatus``, the network's errors.
+    """
+    client = mailbox.client
+    if client.type is not MailboxType.IMAP:
+        return None
+    from postroom.drivers.imap_sent import USE, open_imap_sent
+
+    trace = kit.trace(client.section) if client.enable_debug else None
+    return open_imap_sent(place_of(mailbox, kit.providers), credentials_of(mailbox, kit), kit, trace, folder or USE)
 
 
 def _opener(mailbox_type: MailboxType) -> Open:
