@@ -117,6 +117,14 @@ PAUSED = Event(
     "A provider's limit is reached; the client goes on by itself.",
     ("client", "error", "remedy", "seconds"),
 )
+HELD = Event("held", "info", "A client stands still as somebody asked, until it is resumed.", ("client", "by"))
+BEGUN_ANEW = Event("begun_anew", "info", "A client's conversation was begun anew as somebody asked.", ("client", "by"))
+REQUEST = Event(
+    "request",
+    "info",
+    "The API was asked something. The operation stands for the path, so that no id and no token is in it.",
+    ("id", "operation", "method", "status", "seconds", "key", "address"),
+)
 LIMIT_LEARNED = Event(
     "limit_learned",
     "warning",
@@ -162,6 +170,7 @@ PROCESSED_TOTAL = Metric("postroom_processed_messages_total", "counter", "Messag
 DAYS_TO_EXPIRY = Metric(
     "postroom_days_to_expiry", "gauge", "Days until the next thing ends that a client depends on.", ("client", "what")
 )
+API_REQUESTS = Metric("postroom_api_requests_total", "counter", "Requests to the API.", ("operation", "status"))
 TOKEN_REQUESTS = Metric("postroom_token_requests_total", "counter", "Requests to token endpoints.")
 
 EVENTS = tuple(value for value in list(globals().values()) if isinstance(value, Event))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import signal
 import sys
@@ -25,11 +26,13 @@ from postroom.engine.watch import Surroundings
 from postroom.engine.work import Worker
 from postroom.errors import StoreError
 from postroom.settings import Fault, Severity
+from postroom.store.commands import Verb
 
 T = TypeVar("T")
 AT_ONCE = 16  # mailboxes read at the same time by run --once
 _FORECAST = 3600.0  # seconds between looks at what will end
 _LOOK = 2000  # milliseconds between looks at the files that nothing was told of
+_NOTICE = 0.5  # seconds between looks at what persons tell the service
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
@@ -74,6 +77,15 @@ class Service:
             )
         self.supervisor.changed([*changes.added, *changes.removed, *changes.changed])
 
+    async def obey(self) -> None:
+        """Carry out what persons told since the last look. Raises ``StoreError``."""
+        self.supervisor.changed(await self.core.look_at_pauses())
+        for command in await self.core.store.commands.open():
+            # Before it is written down as done: a restart that is repeated is one too many, one that is lost is none.
+            if command.verb is Verb.RESTART and self.supervisor.restart(command.client):
+                self.log.event(events.BEGUN_ANEW, client=command.client, by=command.asked_by)
+            await self.core.store.commands.done(command)
+
 
 def report_faults(live: Live, log: Log, known: Collection[Fault] = (), told: set[tuple[str, str]] | None = None) -> None:
     """Every fault and warning of the configuration that is not known yet.
@@ -106,7 +118,7 @@ async def assembled(
     async with opened(live, clock, log, log.trace, environment) as core:
         worker = Worker(core.store, clock, log)
         interval = live.configuration.settings.audit_interval
-        around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log), interval)
+        around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log), interval, core.paused)
         yield Service(core, log, Supervisor(core.mailbox, around, worker))
 
 
@@ -124,8 +136,9 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
         loop.add_signal_handler(signal.SIGHUP, service.reload)
         watching = asyncio.create_task(_watch_files(service))
         await service.core.look_at_consents()
+        await service.core.look_at_pauses()
         service.supervisor.start(clients)
-        looking = asyncio.create_task(_look_at_the_vault(service))
+        looking = asyncio.create_task(_notice(service))
         await service.ended.wait()
         for task in (watching, looking):
             task.cancel()
@@ -134,21 +147,28 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
         log.event(events.STOPPED)
 
 
-async def _look_at_the_vault(service: Service) -> None:
-    """Notice consents that another process put into the vault, and tell of what will end; both by looking now and then."""
+async def _notice(service: Service) -> None:
+    """Notice what another process, or the API, put into the store, and tell of what will end; by looking now and then.
+
+    Commands and pauses twice a second, consents and cut-overs each two seconds.
+    """
     from postroom.app.forecasting import announce  # run --once has no use for it
 
-    told_at = None
+    clock, told_at, looked_at = service.core.clock, -math.inf, -math.inf
     while True:
         try:
-            service.supervisor.changed(await service.core.look_at_consents())
-            now = service.core.clock.monotonic()
-            if told_at is None or now - told_at >= _FORECAST:
+            await service.obey()
+            now = clock.monotonic()
+            if now - looked_at >= _LOOK / 1000:
+                looked_at = now
+                service.supervisor.changed(await service.core.look_at_consents())
+            if now - told_at >= _FORECAST:
                 told_at = now
                 await announce(service.core, service.log)
         except StoreError as error:
             service.log.event(events.STORE_TROUBLE, client="", error=str(error), remedy=error.remedy, seconds=_LOOK / 1000)
-        await service.core.clock.sleep(_LOOK / 1000)
+            await clock.sleep(_LOOK / 1000)
+        await clock.sleep(_NOTICE)
 
 
 async def _watch_files(service: Service) -> None:
@@ -208,4 +228,5 @@ async def run_once(
     async with assembled(live, log, clock or SystemClock(), progress) as service:
         report_faults(live, log)
         await service.core.look_at_consents()
+        await service.core.look_at_pauses()
         return await service.supervisor.once(sections, AT_ONCE, cycles)

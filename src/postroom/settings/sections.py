@@ -20,6 +20,7 @@ from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, option
 from postroom.settings.pop_client import PopClient
 from postroom.settings.properties import MailProperties
+from postroom.settings.web import WebSettings
 from postroom.settings.words import PublishingStatus
 
 _WHOLE = "The option."
@@ -191,31 +192,6 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebSettings:
-    """Where the server answers for itself: health and metrics."""
-
-    listen: tuple[str, int] = option(
-        "listen",
-        values.listen,
-        default="127.0.0.1:8025",
-        valid="HOST:PORT; port 0 takes a free one",
-        effect=Effect.RESTART,
-        ours=_WHOLE,
-        sentence="Where health and metrics are served.",
-    )
-
-    @property
-    def host(self) -> str:
-        """The host's name or address."""
-        return self.listen[0]
-
-    @property
-    def port(self) -> int:
-        """The port; 0 takes a free one."""
-        return self.listen[1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is written to the log, and how."""
 
@@ -269,7 +245,7 @@ AUTHORITY = SectionKind(
     named=True,
 )
 SETTINGS = SectionKind("settings", ServerSettings, "What concerns the whole server.")
-WEB = SectionKind("web", WebSettings, "Where the server answers for itself.")
+WEB = SectionKind("web", WebSettings, "Where the server answers for itself: the REST API, health and metrics.")
 LOG = SectionKind("log", LogSettings, "What is written to the log.")
 PROXY = SectionKind("proxy", ProxySettings, "Through whom mailboxes and token authorities are reached.")
 
@@ -279,7 +255,6 @@ DEFAULTS = "defaults-pop-client"
 OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
     AUTHORITY.name: ("revocation_endpoint", "introspection_endpoint", "jwks_uri"),
     SETTINGS.name: ("database-url", "restart-changed-clients"),
-    WEB.name: ("public-url",),
 }
 """Names that the product knows and that do not act in this version, by sort of section."""
 

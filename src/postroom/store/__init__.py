@@ -45,11 +45,15 @@ from postroom.model import (
 )
 from postroom.secret import Secret
 from postroom.store import allowances, capture, copies, grants, reading, repair, work
+from postroom.store.apikeys import ApiKeys
 from postroom.store.audits import Audits
 from postroom.store.blobs import Blobs
+from postroom.store.commands import Commands
 from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
+from postroom.store.invitations import Invitations
 from postroom.store.keys import place_of
+from postroom.store.labels import Labels
 from postroom.store.outbox import Outbox
 from postroom.store.processes import Processes
 from postroom.store.shadows import Shadows
@@ -80,6 +84,10 @@ class Store:
         self.audits = Audits(self._db, clock, self._processes)
         self.shadows = Shadows(self._db, clock, self._processes)
         self.outbox = Outbox(self._db, clock, self.blobs, self._ids, self._processes.holder)
+        self.api_keys = ApiKeys(self._db, clock, self._ids)
+        self.commands = Commands(self._db, clock)
+        self.labels = Labels(self._db)
+        self.invitations = Invitations(self._db, clock)
 
     @property
     def holder(self) -> str:
@@ -359,6 +367,16 @@ class Store:
             if len(rows) < page:
                 return
             left = None if left is None else left - len(rows)
+
+    async def message_page(
+        self, limit: int, *, clients: Sequence[str] = (), address: str = "", since: float = 0.0, after: str = ""
+    ) -> list[MessageRow] | None:
+        """A page of messages, the newest first, behind the one with the id ``after``; None where there is no such message.
+
+        ``clients`` and ``address`` (that the mailbox served) narrow it down where they are not empty.
+        """
+        job = functools.partial(reading.narrowed, clients=clients, address=address, since=since, after=after, limit=limit)
+        return await self._db.run(job, writes=False)
 
     async def message(self, public_id: str) -> tuple[MessageRow, Reference] | None:
         """One message by its id, or by the beginning of it where that is unique."""

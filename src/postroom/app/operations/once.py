@@ -59,6 +59,7 @@ def _tell(result: Result, *, as_json: bool) -> None:
                 "troubles": total.troubles,
                 "error": str(error) if error else None,
                 "remedy": error.remedy if error else None,
+                "paused_by": result.paused_by or None,
             }
         )
         return
@@ -69,6 +70,8 @@ def _tell(result: Result, *, as_json: bool) -> None:
     mark = click.style("ok  ", fg="green") if error is None else click.style("FAIL", fg="red")
     if isinstance(error, LeaseHeld | LeaseLost):
         mark, words = click.style("busy", fg="cyan"), "not read here"
+    if result.paused_by:
+        mark, words = click.style("held", fg="yellow"), f"not read: paused by {result.paused_by}; postroom resume lets it go on"
     click.echo(f"{mark} {result.section}: {words}")
     if error is not None:
         click.echo(f"     {error}\n     {error.remedy}")
