@@ -299,6 +299,7 @@ class WorkKind(enum.Enum):
 
     PROCESS = "process"  # understand a message
     SUBMIT = "submit"  # send a submission
+    DELIVER = "deliver"  # hand a message to an application
 
 
 class WorkState(enum.Enum):

@@ -12,6 +12,7 @@ from postroom.app.config import Live
 from postroom.clock import Clock, SystemClock
 from postroom.drivers import Kit, Mailbox
 from postroom.drivers.provider import Providers
+from postroom.engine.applications import Arrivals
 from postroom.events import Observer
 from postroom.model import Disposition
 from postroom.net.http import Http
@@ -39,6 +40,8 @@ class Core:
     consented: dict[str, float] = field(default_factory=dict)  # when each section's consent was given, as last looked
 
     shadowed: set[str] = field(default_factory=set)  # sections whose mailbox another system has, as last looked
+
+    arrivals: Arrivals = field(default_factory=Arrivals)  # of messages for applications, in this process
 
     paused: dict[str, Pause] = field(default_factory=dict)  # clients that stand still until they are resumed, as last looked
 

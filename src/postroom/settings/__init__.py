@@ -6,6 +6,7 @@ records), ``reference`` (what is printed).
 The rule: nothing here knows a provider, opens a connection or reads a file that no value names.
 """
 
+from postroom.settings.application import Begin, PullApplication
 from postroom.settings.configuration import Configuration, parse_configuration, unusable
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.mailbox import RECENT
@@ -24,6 +25,7 @@ Client = PopClient | SmtpClient
 __all__ = [
     "RECENT",
     "AuthoritySection",
+    "Begin",
     "BigMessages",
     "Client",
     "Configuration",
@@ -39,6 +41,7 @@ __all__ = [
     "ProxySettings",
     "ProxyType",
     "PublishingStatus",
+    "PullApplication",
     "SecretSection",
     "Security",
     "ServerSettings",

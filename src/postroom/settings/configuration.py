@@ -7,12 +7,13 @@ with what they name (``checks``). A fault keeps its own section down, and with i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from postroom.settings import checks, network, web
+from postroom.settings.application import PullApplication, strange_clients
 from postroom.settings.context import Context, ProviderFacts
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.ini import Ini, IniSection, read_ini
@@ -37,6 +38,7 @@ from postroom.settings.sections import (
     LOG,
     POP_CLIENT,
     PROXY,
+    PULL,
     SECRET,
     SETTINGS,
     WEB,
@@ -68,6 +70,7 @@ class Configuration:
     hangs_on: Mapping[str, frozenset[str]] = field(default_factory=dict)  # clients: the faulty sections that they need
     named_files: frozenset[Path] = frozenset()  # files that values are read from; one's change is a change of the value
     proxy: ProxySettings = field(default_factory=ProxySettings)
+    applications: Mapping[str, PullApplication] = field(default_factory=dict)  # by section, in lower case
 
     @property
     def whole(self) -> bool:
@@ -146,6 +149,7 @@ class _Parsing:
         for draft in drafts:
             for fault in checks.check(draft, context):
                 self._findings.add(fault)
+        applications = self._applications(drafts)
         faults = self._findings.faults()
         guilty = {fault.section for fault in faults if fault.severity is Severity.FAULT and fault.section}
         needs = {
@@ -170,6 +174,7 @@ class _Parsing:
             hangs_on=hangs_on,
             named_files=frozenset(self._named_files),
             proxy=proxy,
+            applications={known.section: known for section, known in applications.items() if section not in faulty},
         )
 
     def _of_kind(self, kind: SectionKind) -> list[tuple[IniSection, str]]:
@@ -227,6 +232,18 @@ class _Parsing:
             sound = self._values(SETTINGS, section).sound
         directory = sound.get("data_directory", _data_directory(self._file))
         return ServerSettings(**{"data_directory": directory, "vault_key": directory / "vault.key", **sound})
+
+    def _applications(self, drafts: Sequence[Draft]) -> dict[str, PullApplication]:
+        """The applications by their sections as written."""
+        found = {}
+        for section, name in self._of_kind(PULL):
+            values = self._values(PULL, section)
+            found[section.name] = PullApplication(section=section.name.lower(), name=name, **values.sound)
+            for strange in strange_clients(found[section.name], [draft.client.section for draft in drafts]):
+                option = options_of(PullApplication)["clients"]
+                fault = fault_of(str(self._file), section, option, f"no pop-client is named {strange}", "")
+                self._findings.add(dataclasses.replace(fault, severity=Severity.WARNING))
+        return found
 
     def _drafts(self) -> tuple[Draft, ...]:
         shared = self._ini.sections.get(DEFAULTS)

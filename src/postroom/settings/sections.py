@@ -16,6 +16,7 @@ from pathlib import Path
 
 from postroom.secret import Secret
 from postroom.settings import values
+from postroom.settings.application import PullApplication
 from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, option
 from postroom.settings.pop_client import PopClient
@@ -247,9 +248,16 @@ AUTHORITY = SectionKind(
 SETTINGS = SectionKind("settings", ServerSettings, "What concerns the whole server.")
 WEB = SectionKind("web", WebSettings, "Where the server answers for itself: the REST API, health and metrics.")
 LOG = SectionKind("log", LogSettings, "What is written to the log.")
+PULL = SectionKind(
+    "pull-<name>",
+    PullApplication,
+    "One application that reads messages by lease and acknowledges them (`POST /v1/pull/<name>/lease`, `postroom pull`).",
+    bare=False,
+    named=True,
+)
 PROXY = SectionKind("proxy", ProxySettings, "Through whom mailboxes and token authorities are reached.")
 
-SECTIONS = (POP_CLIENT, SECRET, AUTHORITY, PROXY, SETTINGS, WEB, LOG)
+SECTIONS = (POP_CLIENT, SECRET, AUTHORITY, PULL, PROXY, SETTINGS, WEB, LOG)
 DEFAULTS = "defaults-pop-client"
 
 OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
@@ -265,7 +273,6 @@ SECTIONS_WITHOUT_EFFECT = (
     "email-processing",
     "smtp-listener",
     "webhook-<name>",
-    "pull-<name>",
     "stream-<name>",
     "folder-<name>",
 )

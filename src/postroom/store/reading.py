@@ -49,8 +49,9 @@ _BACKWARD = _COLUMNS + "WHERE m.id < ?2 AND (?1 IS NULL OR m.client = ?1) ORDER 
 _NARROWED = (
     _COLUMNS
     + "WHERE m.id < ?1 AND (?2 = '[]' OR m.client IN (SELECT value FROM json_each(?2)))"
-    + " AND (?3 = '' OR m.address = ?3 COLLATE NOCASE) AND m.received >= ?4 ORDER BY m.id DESC LIMIT ?5"  # noqa: S608 - constants
+    + " AND (?3 = '' OR m.address = ?3 COLLATE NOCASE) AND m.received >= ?4 ORDER BY m.id DESC LIMIT ?5"
 )
+_BY_NUMBER = _COLUMNS + "WHERE m.id IN (SELECT value FROM json_each(?))"  # noqa: S608 - constants
 _ONE = _COLUMNS + "WHERE m.public_id >= ?1 AND m.public_id < ?1 || 'g' LIMIT 2"
 _TROUBLES = """
 SELECT s.login, t.folder, t.identifier, t.size, t.internal_date, t.email_id, t.kind, t.detail, t.attempts, t.first_seen,
@@ -149,6 +150,12 @@ def one(db: apsw.Connection, public_id: str) -> tuple[MessageRow, Reference] | N
     if copied:
         message = replace(message, copy=Copy(*copied[0][1:]))
     return message, Reference(row[13], row[14], row[6], row[15])
+
+
+def by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, tuple[MessageRow, Reference]]:
+    """Messages by their rows."""
+    rows: Any = db.execute(_BY_NUMBER, (json.dumps(list(numbers)),))
+    return {row[0]: (_message(row), Reference(row[13], row[14], row[6], row[15])) for row in rows}
 
 
 def _message(row: Any) -> MessageRow:

@@ -12,7 +12,16 @@ from postroom.settings.reference import reference
 def test_all_options_are_printed_section_by_section() -> None:
     text = as_text(options())
     heads = [line for line in text.split("\n") if line.startswith("[")]
-    assert heads == ["[pop-client]", "[secret-<secretName>]", "[authority-<name>]", "[proxy]", "[settings]", "[web]", "[log]"]
+    assert heads == [
+        "[pop-client]",
+        "[secret-<secretName>]",
+        "[authority-<name>]",
+        "[pull-<name>]",
+        "[proxy]",
+        "[settings]",
+        "[web]",
+        "[log]",
+    ]
     assert all(f"\n{entry.name}\n" in text for entry in reference())
     assert max(map(len, text.split("\n"))) <= 100
 
