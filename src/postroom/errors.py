@@ -4,6 +4,9 @@
 
     PostroomError
     ├── ConfigError            a value in the configuration
+    │   └── FaultyEdit             several, in an edit that was refused
+    ├── Conflict               what was asked for contradicts what is there
+    │   └── ChangedMeanwhile       it is no longer what it was when that was asked for
     ├── ProtocolError
     │   ├── LocalProtocolError     we broke the protocol
     │   └── RemoteProtocolError    the peer broke it
@@ -30,6 +33,7 @@
     │   ├── Pop3Error
     │   ├── SmtpReply
     │   └── HttpStatus
+    ├── DraftRefused       a message that an application wants sent; all its ``faults``
     └── StoreError
         ├── StoreFull          the disk is full
         ├── StoreNewer         written by a later version
@@ -48,6 +52,11 @@ from __future__ import annotations
 
 import enum
 import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from postroom.settings.faults import Fault
 
 
 class Fate(enum.Enum):
@@ -116,6 +125,33 @@ class ConfigError(PostroomError):
         self.option = option
         self.value = value  # as written; *** for a secret
         self.valid = valid
+
+
+class FaultyEdit(ConfigError):
+    """The edit is faulty, and nothing was changed.
+
+    Correct what is named; all of it is named at once.
+    """
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(" ".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+class Conflict(PostroomError):
+    """What was asked for contradicts what is there.
+
+    Read what is there, then decide.
+    """
+
+    fate = Fate.GIVE_UP
+
+
+class ChangedMeanwhile(Conflict):
+    """It was changed meanwhile.
+
+    Read it again, and repeat the change on what is there now.
+    """
 
 
 class ProtocolError(PostroomError):
@@ -352,6 +388,34 @@ class HttpStatus(Reply):
     def __init__(self, detail: str, *, status: int) -> None:
         super().__init__(detail)
         self.status = status
+
+
+class DraftFault(NamedTuple):
+    """What is wrong at one place of a draft, or of a raw message."""
+
+    pointer: str  # the place (RFC 6901); empty for the whole
+    value: str  # as it stands there: shortened, its control characters escaped
+    problem: str
+    valid: str  # what is valid there
+
+    def __str__(self) -> str:
+        value = f" {self.value}" if self.value else ""
+        return f"{self.pointer or 'the message'}{value}: {self.problem}; valid: {self.valid}"
+
+
+class DraftRefused(PostroomError):
+    """The message cannot be sent as it is.
+
+    Correct what is named and submit it again; nothing of it was kept or sent.
+    """
+
+    fate = Fate.GIVE_UP
+
+    def __init__(self, faults: Sequence[DraftFault]) -> None:
+        shown = [str(fault) for fault in faults[:10]]
+        more = [f"and {len(faults) - 10} more"] if len(faults) > 10 else []
+        super().__init__(" | ".join([*shown, *more]))
+        self.faults = tuple(faults)  # all there are
 
 
 class StoreError(PostroomError):

@@ -124,9 +124,7 @@ async def assembled(
 
 async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
     """Run until told to stop (SIGTERM, SIGINT). SIGHUP, or an edit of the file, reloads."""
-    from postroom.app.metrics import serving
-
-    async with assembled(live, log, clock or SystemClock()) as service, serving(service.core, log) as address:
+    async with assembled(live, log, clock or SystemClock()) as service, _web(service) as address:
         report_faults(live, log, told=service.told)
         clients = list(live.configuration.clients)
         log.event(events.STARTED, version=__version__, config=str(live.configuration.file), clients=len(clients), web=address)
@@ -145,6 +143,19 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
         await asyncio.gather(watching, looking, return_exceptions=True)
         await service.supervisor.stop()
         log.event(events.STOPPED)
+
+
+@contextlib.asynccontextmanager
+async def _web(service: Service) -> AsyncIterator[str]:
+    """The API, health and metrics. A ``web`` section that cannot be used as written is not served in any other way."""
+    configuration = service.core.live.configuration
+    if any(section.lower() == "web" for section in configuration.faulty):
+        yield ""
+        return
+    from postroom.app.rest.server import serving  # what only the service needs is loaded by it alone
+
+    async with serving(service.core, service.log, service.reload) as address:
+        yield address
 
 
 async def _notice(service: Service) -> None:

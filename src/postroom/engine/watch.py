@@ -121,7 +121,7 @@ class Watch:
         if paused is None:
             await self._report(Health.DISABLED)
         else:
-            self.around.observer.event(events.HELD, client=self.section, by=paused.asked_by)
+            self.around.observer.event(events.CLIENT_PAUSED, client=self.section, by=paused.asked_by)
             await self._report(Health.PAUSED, fault=f"paused by {paused.asked_by}", remedy=f"postroom resume {self.section}")
 
     async def _converse(self, mailbox: Mailbox) -> float:

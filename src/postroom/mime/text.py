@@ -33,8 +33,37 @@ _BLANKS = re.compile(r"[ \t\r\n\f]+")
 _EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
 _TAG = re.compile(r"/?([a-z][a-z0-9]*)", re.IGNORECASE)
 _BLOCKS = frozenset(
-    "address article aside blockquote br dd div dl dt footer form h1 h2 h3 h4 h5 h6 header hr li main nav ol p pre section table "
-    "tr ul".split()
+    {
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "br",
+        "dd",
+        "div",
+        "dl",
+        "dt",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "table",
+        "tr",
+        "ul",
+    }
 )
 _SILENT = frozenset({"head", "script", "style", "title", "template", "noscript"})
 
@@ -105,7 +134,8 @@ def _parameters(value: str) -> tuple[str, dict[str, str]]:
 
 def _within(body: bytes, boundary: bytes, *, whole: bool) -> list[tuple[bytes, bool]]:
     """The parts of a multipart (RFC 2046 section 5.1.1), and whether each is here to its end."""
-    mark, parts = b"\n--" + boundary, []
+    mark = b"\n--" + boundary
+    parts: list[tuple[bytes, bool]] = []
     body = b"\n" + body  # the first boundary may stand on the first line
     start, at = -1, body.find(mark)
     while at >= 0 and len(parts) < _PARTS:

@@ -46,12 +46,11 @@ FROM messages m JOIN receipts r ON r.id = m.id """
 )
 _FORWARD = _COLUMNS + "WHERE m.id > ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id LIMIT ?3"
 _BACKWARD = _COLUMNS + "WHERE m.id < ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id DESC LIMIT ?3"
-_NARROWED = (
-    _COLUMNS
-    + "WHERE m.id < ?1 AND (?2 = '[]' OR m.client IN (SELECT value FROM json_each(?2)))"
-    + " AND (?3 = '' OR m.address = ?3 COLLATE NOCASE) AND m.received >= ?4 ORDER BY m.id DESC LIMIT ?5"
-)
 _BY_NUMBER = _COLUMNS + "WHERE m.id IN (SELECT value FROM json_each(?))"  # noqa: S608 - constants
+_NARROW = """
+WHERE m.id < ?1 AND (?2 = '[]' OR m.client IN (SELECT value FROM json_each(?2))) AND m.received >= ?4
+  AND (?3 = '' OR m.address = ?3 COLLATE NOCASE) ORDER BY m.id DESC LIMIT ?5"""
+_NARROWED = _COLUMNS + _NARROW
 _ONE = _COLUMNS + "WHERE m.public_id >= ?1 AND m.public_id < ?1 || 'g' LIMIT 2"
 _TROUBLES = """
 SELECT s.login, t.folder, t.identifier, t.size, t.internal_date, t.email_id, t.kind, t.detail, t.attempts, t.first_seen,

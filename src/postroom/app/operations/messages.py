@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
@@ -29,11 +30,19 @@ _FOR_PEOPLE = 50
 def section_of(live: Live, name: str) -> str:
     """A client's section. One that is no longer configured is meant by its whole name."""
     try:
-        return live.find_client(name)
+        return known_section(live, name)
     except ConfigError as error:
+        raise Failure(error.detail, status=UNUSABLE) from None
+
+
+def known_section(live: Live, name: str) -> str:
+    """The same. Raises ``ConfigError``."""
+    try:
+        return live.find_client(name)
+    except ConfigError:
         if name.startswith("pop-client"):
             return name
-        raise Failure(error.detail, status=UNUSABLE) from None
+        raise
 
 
 @asynccontextmanager
@@ -135,27 +144,26 @@ def _before(row: MessageRow, head: bytes) -> bytes:
     return b"" if row.copy is None else header_line(row.copy_header, row.copy.recipient, head)
 
 
-def octets(store: Store, row: MessageRow, reference: Reference) -> Iterator[bytes]:
-    """A message's octets as its server held them; of a copy, with the header that names its recipient."""
-    if row.copy is not None:
-        yield _before(row, store.blobs.heads([reference], 64 * 1024)[0])
-    yield from store.blobs.pieces(reference)
+def octets(store: Store, row: MessageRow, reference: Reference) -> tuple[int, Iterator[bytes]]:
+    """A message's octets as its server held them, and how many; of a copy, with the header that names its recipient."""
+    before = b"" if row.copy is None else _before(row, store.blobs.heads([reference], 64 * 1024)[0])
+    return len(before) + reference.length, itertools.chain([before] if before else [], store.blobs.pieces(reference))
 
 
 def _write(store: Store, row: MessageRow, reference: Reference, output: Path | None) -> None:
     if output is None or str(output) == "-":
-        sys.stdout.buffer.writelines(octets(store, row, reference))
+        sys.stdout.buffer.writelines(octets(store, row, reference)[1])
         sys.stdout.buffer.flush()
         return
     target = output.resolve()  # what a link names is written, and the link stays
     if target.exists() and not target.is_file():
         with target.open("wb") as device:
-            device.writelines(octets(store, row, reference))
+            device.writelines(octets(store, row, reference)[1])
         return
     file, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(file, "wb") as partial:
-            partial.writelines(octets(store, row, reference))
+            partial.writelines(octets(store, row, reference)[1])
         os.replace(name, target)
     except BaseException:
         os.unlink(name)
