@@ -30,6 +30,7 @@
     │   ├── Pop3Error
     │   ├── SmtpReply
     │   └── HttpStatus
+    ├── DraftRefused       a message that an application wants sent; all its ``faults``
     └── StoreError
         ├── StoreFull          the disk is full
         ├── StoreNewer         written by a later version
@@ -48,6 +49,8 @@ from __future__ import annotations
 
 import enum
 import inspect
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
 class Fate(enum.Enum):
@@ -352,6 +355,34 @@ class HttpStatus(Reply):
     def __init__(self, detail: str, *, status: int) -> None:
         super().__init__(detail)
         self.status = status
+
+
+class DraftFault(NamedTuple):
+    """What is wrong at one place of a draft, or of a raw message."""
+
+    pointer: str  # the place (RFC 6901); empty for the whole
+    value: str  # as it stands there: shortened, its control characters escaped
+    problem: str
+    valid: str  # what is valid there
+
+    def __str__(self) -> str:
+        value = f" {self.value}" if self.value else ""
+        return f"{self.pointer or 'the message'}{value}: {self.problem}; valid: {self.valid}"
+
+
+class DraftRefused(PostroomError):
+    """The message cannot be sent as it is.
+
+    Correct what is named and submit it again; nothing of it was kept or sent.
+    """
+
+    fate = Fate.GIVE_UP
+
+    def __init__(self, faults: Sequence[DraftFault]) -> None:
+        shown = [str(fault) for fault in faults[:10]]
+        more = [f"and {len(faults) - 10} more"] if len(faults) > 10 else []
+        super().__init__(" | ".join([*shown, *more]))
+        self.faults = tuple(faults)  # all there are
 
 
 class StoreError(PostroomError):
