@@ -15,6 +15,7 @@ from servers.deviant import Deviant
 from servers.dovecot import Dovecot
 from servers.dovecot_config import DOMAIN
 from servers.install import complaints
+from servers.postfix import Postfix
 
 _users = itertools.count(1)
 
@@ -46,7 +47,24 @@ def authority(real_servers: None, certificates: Certificates) -> Iterator[Author
 @pytest.fixture(scope="session")
 def dovecot(authority: Authority, certificates: Certificates) -> Iterator[Dovecot]:
     """A Dovecot for passwords and OAuth 2.0. A test that changes its configuration starts one of its own."""
-    with Dovecot(authority.tokens, certificates=certificates) as running:
+    with Dovecot(authority.tokens, certificates=certificates, sasl=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """The rights that a Postfix needs; else the test is skipped, and fails where CI is set."""
+    if os.geteuid() == 0:
+        return
+    if os.environ.get("CI"):
+        pytest.fail("Postfix needs root")
+    pytest.skip("Postfix needs root")
+
+
+@pytest.fixture(scope="session")
+def postfix(dovecot: Dovecot, certificates: Certificates, root: None) -> Iterator[Postfix]:
+    """A Postfix whose users are that Dovecot's and which delivers there. A test that wants other options starts its own."""
+    with Postfix(dovecot, certificates=certificates) as running:
         yield running
 
 

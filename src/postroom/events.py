@@ -130,6 +130,33 @@ STORE_TROUBLE = Event(
     "The store failed; nothing is settled anywhere until it works again.",
     ("client", "error", "remedy", "seconds"),
 )
+SENT = Event("sent", "info", "A server took a submission over.", ("client", "id", "message_id", "recipients", "reply"))
+DEFERRED = Event(
+    "deferred",
+    "warning",
+    "A submission was refused for now, by some of its recipients at least; it is tried again.",
+    ("client", "id", "message_id", "error", "seconds"),
+)
+UNDELIVERED = Event(
+    "undelivered",
+    "error",
+    "A submission was refused for good, by some of its recipients at least; it is kept for a replay.",
+    ("client", "id", "message_id", "error"),
+)
+IN_DOUBT = Event(
+    "in_doubt",
+    "warning",
+    "The connection was lost before the server's answer: nobody knows whether it took a submission over.",
+    ("client", "id", "message_id", "error"),
+)
+HELD = Event("held", "error", "A submission in doubt waits for a person.", ("client", "id", "message_id", "error"))
+PARKED = Event(
+    "parked",
+    "warning",
+    "An account sends nothing for a while; its mail waits unharmed.",
+    ("client", "error", "remedy", "seconds"),
+)
+SENDER_RESTARTED = Event("sender_restarted", "info", "An account goes on with its present settings.", ("client",))
 WORK_FAILED = Event("work_failed", "warning", "A piece of work failed and is tried again.", ("kind", "subject", "error"))
 WORK_DEAD = Event("work_dead", "error", "A piece of work failed for good and is kept for a replay.", ("kind", "subject", "error"))
 UNFORESEEN = Event(
@@ -159,6 +186,13 @@ ALLOWANCE = Metric(
     "postroom_allowance_octets", "gauge", "What may be read now under a provider's limit of octets a day.", ("client",)
 )
 PROCESSED_TOTAL = Metric("postroom_processed_messages_total", "counter", "Messages understood.")
+SENT_TOTAL = Metric(
+    "postroom_recipients_total",
+    "counter",
+    "Recipients by what an attempt came to (sent, pending, failed, doubt).",
+    ("client", "state"),
+)
+OUTBOX = Metric("postroom_outbox_submissions", "gauge", "Submissions by where they stand.", ("client", "state"))
 DAYS_TO_EXPIRY = Metric(
     "postroom_days_to_expiry", "gauge", "Days until the next thing ends that a client depends on.", ("client", "what")
 )

@@ -51,18 +51,22 @@ def load(path: Path, environ: Mapping[str, str], providers: Providers | None = N
 
 
 def find_client(configuration: Configuration, name: str) -> str:
-    """The section of a client by its whole name or the part after ``pop-client-``, in any case.
+    """The section of a client by its whole name, or by the part after ``pop-client-`` or ``smtp-client-``, in any case.
 
     Faulty sections are found too. ConfigError lists the names where none or more than one has this name.
     """
-    sections = configuration.sections
+    sections = (*configuration.sections, *configuration.sender_sections)
+    wanted = name.lower()
     for candidates in (
         [section for section in sections if section == name],
-        [section for section in sections if section.lower() == name.lower()],
-        [section for section in sections if section.lower() == f"pop-client-{name}".lower()],
+        [section for section in sections if section.lower() == wanted],
+        [section for section in sections if section.lower() in (f"pop-client-{wanted}", f"smtp-client-{wanted}")],
     ):
         if len(candidates) == 1:
             return candidates[0]
+        if candidates:
+            names = ", ".join(candidates)
+            raise ConfigError(f"'{name}' is more than one client: {names}; give the whole name", value=name, valid=names)
     names = ", ".join(sections) or "none"
     raise ConfigError(f"no client is named '{name}'; there are: {names}", value=name, valid=names)
 

@@ -187,6 +187,19 @@ def open_reader(mailbox: Mailbox, kit: Kit, *, read_only: bool = False) -> Abstr
     return _opener(client.type)(place, credentials, kit, trace, read_only=read_only or mailbox.shadow)
 
 
+def open_submitter(account: Account, kit: Kit) -> AbstractAsyncContextManager[Submitter]:
+    """A submitter, logged in within the block where the account logs in at all.
+
+    Raises ``ConfigError``, ``AuthError``, ``Throttled``, the network's errors.
+    """
+    from postroom.drivers.smtp import open_smtp
+
+    client = account.client
+    credentials = credentials_of(account, kit) if client.authenticates else None
+    trace = kit.trace(client.section) if client.enable_debug else None
+    return open_smtp(place_of(account, kit.providers), credentials, kit, trace)
+
+
 def _opener(mailbox_type: MailboxType) -> Open:
     """A driver is loaded where a mailbox needs it: a run from cron pays for its imports each time."""
     match mailbox_type:

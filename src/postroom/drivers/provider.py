@@ -76,6 +76,8 @@ class Place:
     manners: Manners = Manners()
     via: ProxySettings | None = None  # the proxy that leads there
     compress: bool = False  # COMPRESS=DEFLATE (RFC 4978) where the server has it
+    provider: str = ""  # whose server it is, where that is known
+    recipients: int | None = None  # of one message that is sent, where the provider limits them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,7 @@ class Provider:
     pop3_two_lines: bool | None = None  # how POP3 wants XOAUTH2's response: on a line of its own, or not; None: not known
     pop3_hides_retrieved: bool = False  # POP3 shows no more what was retrieved once QUIT was said
     limits: Mapping[str, Limits] = field(default_factory=dict)  # by type of mailbox
+    files_sent: tuple[str, ...] = ()  # the ways to send by which a copy is filed in Sent without being asked
     password_in_groups: str = ""  # how a generated password is printed; its blanks do not belong to it
 
     @property
@@ -229,6 +232,7 @@ class Providers:
         host = self.server_of(client, authorities)
         if host is None:
             raise ConfigError(f"[{client.section}] server is not written, and the provider is unknown", option="server")
+        provider = self.provider_of(client, authorities)
         return Place(
             host=host,
             port=client.port or _PORTS[client.type][client.security],
@@ -238,6 +242,8 @@ class Providers:
             protocol_timeout=client.protocol_timeout,
             manners=self._manners(client, authorities),
             compress=isinstance(client, PopClient) and client.compress,
+            provider=provider.name if provider is not None else "",
+            recipients=self.limits_of(client, authorities).recipients,
         )
 
     def _manners(self, client: Client, authorities: Mapping[str, AuthoritySection]) -> Manners:
@@ -308,7 +314,7 @@ class Providers:
 def _provider(name: str, facts: dict[str, Any]) -> Provider:
     public = {key: facts.pop(key) for key in ("imap", "pop3", "smtp", "hosts", "scopes") if key in facts}
     clouds = tuple(_cloud(cloud) for cloud in [public, *facts.pop("clouds", [])])
-    lists = {key: tuple(facts.pop(key, ())) for key in ("domains", "mx", "personal_mx", "audiences")}
+    lists = {key: tuple(facts.pop(key, ())) for key in ("domains", "mx", "personal_mx", "audiences", "files_sent")}
     limits = {type_: Limits(**known) for type_, known in facts.pop("limits", {}).items()}
     return Provider(name=name, clouds=clouds, limits=limits, **{**facts, **lists})
 

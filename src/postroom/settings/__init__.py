@@ -1,6 +1,6 @@
 """Every section and option of the product, declared once, and the way from a file's text to sound records.
 
-Reading order: ``sections``, ``pop_client`` and ``mailbox`` (all that can be written), ``option`` (what a declaration
+Reading order: ``sections``, ``pop_client``, ``mailbox`` and ``smtp_client`` (what can be written), ``option`` (what a declaration
 is), ``values`` (how values are written), then ``ini``, ``reading``, ``checks`` and ``configuration`` (from text to
 records), ``reference`` (what is printed).
 The rule: nothing here knows a provider, opens a connection or reads a file that no value names.
@@ -8,17 +8,16 @@ The rule: nothing here knows a provider, opens a connection or reads a file that
 
 from postroom.settings.configuration import Configuration, parse_configuration, unusable
 from postroom.settings.faults import Fault, Severity
+from postroom.settings.listener import ListenerAccount, ListenerSettings
 from postroom.settings.mailbox import RECENT
 from postroom.settings.network import Hosts, ProxySettings, ProxyType
 from postroom.settings.option import Effect
 from postroom.settings.pop_client import PopClient
+from postroom.settings.processing import ProcessingSettings
 from postroom.settings.sections import AuthoritySection, LogSettings, SecretSection, ServerSettings, WebSettings
-from postroom.settings.smtp_client import SmtpClient
+from postroom.settings.smtp_client import Client, SmtpClient
 from postroom.settings.values import ServiceAccountKey
 from postroom.settings.words import BigMessages, FirstRead, GrantType, InDoubt, MailboxType, PublishingStatus, Security, ServerType
-
-Client = PopClient | SmtpClient
-"""A section that logs in somewhere. What providers and tokens ask of it, both have under the same names."""
 
 __all__ = [
     "RECENT",
@@ -32,9 +31,12 @@ __all__ = [
     "GrantType",
     "Hosts",
     "InDoubt",
+    "ListenerAccount",
+    "ListenerSettings",
     "LogSettings",
     "MailboxType",
     "PopClient",
+    "ProcessingSettings",
     "ProxySettings",
     "ProxyType",
     "PublishingStatus",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from postroom.secret import Secret
-from postroom.settings import values
+from postroom.settings import keys, values
 from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, also, option
 from postroom.settings.pop_client import PopClient
@@ -31,6 +31,12 @@ class SmtpClient:
     name: str  # the part after "smtp-client-", or "smtp-client"
     proxy: ProxySettings | None = None  # of this account alone; a property of mail.smtp.* says it
     oauth_user: None = None  # the account that logs in is the one whose token it is
+
+    # what has no option of its own, and a property of mail.smtp.* says (``smtp_properties``)
+    ehlo_name: str | None = None  # under which EHLO is said; None: this machine's
+    envelope_from: str | None = None  # who is the sender in the envelope; None: whoever is in From
+    dsn_notify: tuple[str, ...] = ()  # NEVER, or of SUCCESS, FAILURE, DELAY (RFC 3461 section 4.1); empty: as the server likes
+    dsn_ret: str = ""  # FULL or HDRS (RFC 3461 section 4.3); empty: as the server likes
 
     server_type: ServerType = option(
         "server-type",
@@ -174,8 +180,9 @@ class SmtpClient:
         valid="e-mail addresses and domains, with commas between them",
         effect=_RESTART,
         ours=_WHOLE,
-        sentence="Which From addresses this account sends for: an address, or all of a domain. The section without it is the "
-        "default account; there is one at most.",
+        sentence="Which From addresses this account sends for: an address, or all of a domain and of those within it. An address "
+        "goes before its domain, a longer domain before a shorter. The section without it is the default account; there is one "
+        "at most.",
     )
     messages_per_minute: int | None = option(
         "messages-per-minute",
@@ -233,7 +240,7 @@ class SmtpClient:
     )
     dkim_key: Secret | None = option(
         "dkim-key",
-        values.private_key,
+        keys.signing_key,
         valid="a file with a private key in PEM form, RSA or Ed25519, without a passphrase",
         effect=_RESTART,
         ours=_WHOLE,
@@ -266,7 +273,6 @@ class SmtpClient:
         """Whether a login is made at all."""
         return self.uses_oauth if self.enable_authentication is None else self.enable_authentication
 
-    def sends_for(self, address: str) -> bool:
-        """Whether the account is the one for a From address by what is written in ``addresses``."""
-        domain = address.rpartition("@")[2].lower()
-        return any(known == address.lower() if "@" in known else known == domain for known in self.addresses)
+
+Client = PopClient | SmtpClient
+"""A section that logs in somewhere. What providers and tokens ask of it, both have under the same names."""

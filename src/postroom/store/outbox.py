@@ -39,7 +39,7 @@ from postroom.store.capture import segment_committed
 from postroom.store.database import Database
 from postroom.store.ids import PublicIds
 
-_LARGE = 256 * 1024  # octets from which on a message is read in pieces while it is sent
+_LARGE = 64 * 1024  # octets from which on a message is read in pieces while it is sent
 _INTERRUPTED = "the process ended before the server's answer was recorded"
 
 _KNOWN = "SELECT public_id, asked FROM submissions WHERE owner = ? AND key = ?"
