@@ -72,6 +72,15 @@ def take_raw(octets: bytes, hints: RawEnvelope, given: Given, *, most_recipients
     return Composed(Envelope(mail_from, recipients, kind, beyond, hints.envid, hints.ret), whole, message_id, facts.subject)
 
 
+def author_of(header: bytes) -> str:
+    """Who a message is from by its header, whose lines end in CR LF or otherwise: Sender, else the first in From. Empty where it
+    cannot be told."""
+    faults: list[DraftFault] = []
+    fields_, _ = _parted(_LINE_END.sub(b"\r\n", header) + b"\r\n", faults)
+    reading = _Envelope(fields_, faults)
+    return next((found[0].address for name in (b"sender", b"from") if (found := reading._addresses(name))), "")
+
+
 def _fault(faults: list[DraftFault], problem: str, valid: str, value: str = "") -> None:
     faults.append(DraftFault("", value, problem, valid))
 
