@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from postroom import __version__, events
 from postroom.app.config import Live
 from postroom.app.core import Core, opened
+from postroom.app.listener.keeping import Keeping
 from postroom.app.observing import Log
 from postroom.clock import Clock, SystemClock
 from postroom.engine.budget import Budget
@@ -58,6 +59,7 @@ class Service:
     supervisor: Supervisor
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     told: set[tuple[str, str]] = field(default_factory=set)  # properties without effect, by section
+    listening: Keeping | None = None
 
     def reload(self) -> None:
         """Read the file again; clients whose settings changed begin their next cycle with the new ones."""
@@ -73,6 +75,8 @@ class Service:
                 changed=", ".join(changes.changed),
             )
         self.supervisor.changed([*changes.added, *changes.removed, *changes.changed])
+        if self.listening is not None:
+            self.listening.changed()
 
 
 def report_faults(live: Live, log: Log, known: Collection[Fault] = (), told: set[tuple[str, str]] | None = None) -> None:
@@ -126,10 +130,12 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
         await service.core.look_at_consents()
         service.supervisor.start(clients)
         looking = asyncio.create_task(_look_at_the_vault(service))
+        service.listening = Keeping(service.core, log)
+        listening = asyncio.create_task(service.listening.run())
         await service.ended.wait()
-        for task in (watching, looking):
+        for task in (watching, looking, listening):
             task.cancel()
-        await asyncio.gather(watching, looking, return_exceptions=True)
+        await asyncio.gather(watching, looking, listening, return_exceptions=True)
         await service.supervisor.stop()
         log.event(events.STOPPED)
 

@@ -93,9 +93,7 @@ class Accepted(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         try:
             # Until its first wait this runs with nothing in between: no octet in clear can come after the look above.
-            transport = await loop.start_tls(
-                self._transport, self, context, server_side=True, ssl_handshake_timeout=timeout
-            )
+            transport = await loop.start_tls(self._transport, self, context, server_side=True, ssl_handshake_timeout=timeout)
         except (OSError, TimeoutError) as error:
             raise TlsError(str(error)) from error
         if transport is None:

@@ -286,6 +286,8 @@ class Conversation:
                 before, held = held, gathering.held
                 if not self._desk.room(held - before):
                     gathering.drop(Reply(452, "4.3.1", "Too much is handed in at once; hand it in again"))
+                    before, held = held, gathering.held
+                    self._desk.room(held - before)  # the others need not suffer
             self._line.give_back(rest)
             octets = gathering.message()
             if isinstance(octets, Reply):

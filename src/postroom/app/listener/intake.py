@@ -7,25 +7,32 @@ whom reports reach, and the null reverse-path stays what it is.
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import traceback
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from postroom import events
+from postroom.app.core import Core
 from postroom.app.listener.conversation import Offered
 from postroom.clock import Clock
 from postroom.errors import DraftRefused, StoreError, StoreFull
 from postroom.events import Observer
 from postroom.mime.addresses import parse_address
+from postroom.mime.compose import Given
 from postroom.mime.examine import HEAD
-from postroom.mime.raw import RawEnvelope, author_of
+from postroom.mime.raw import RawEnvelope, author_of, take_raw
+from postroom.outbound import Handed
 from postroom.wire.submission import Reply
 
 Submit = Callable[[bytes, RawEnvelope, str, str], Awaitable[str]]
 """Octets, envelope, owner and section of the account; durable when it returns with the submission's id."""
 
+_LARGE = 128 * 1024  # octets from which on a message is looked at in a thread
 _AUTHOR = re.compile(rb"^from[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
@@ -70,7 +77,12 @@ class Intake:
         octets = self._trace(offered) + self._from(header, sender) + offered.octets
         public_id = await self._submit(octets, envelope, offered.owner, section)
         self._observer.event(
-            events.HANDED_IN, client=section, owner=offered.owner, id=public_id, recipients=len(offered.recipients), octets=len(octets)
+            events.HANDED_IN,
+            client=section,
+            owner=offered.owner,
+            id=public_id,
+            recipients=len(offered.recipients),
+            octets=len(octets),
         )
         return Reply(250, "2.0.0", f"Queued as {public_id}")
 
@@ -87,3 +99,25 @@ class Intake:
     def _failed(self, error: StoreError, reply: Reply) -> Reply:
         self._observer.event(events.STORE_TROUBLE, client="smtp-listener", error=str(error), remedy=error.remedy, seconds=0)
         return reply
+
+
+def submitting(core: Core) -> Submit:
+    """Puts messages into the core's queue, with what ``email-processing`` adds to each."""
+
+    async def submit(octets: bytes, envelope: RawEnvelope, owner: str, section: str) -> str:
+        processing = core.live.configuration.processing
+        domain = (envelope.mail_from or "@localhost").rpartition("@")[2]
+        given = Given(
+            message_id=f"<{uuid.uuid4().hex}@{domain}>",
+            timestamp=core.clock.now(),
+            seed=os.urandom(16),
+            default_from=processing.default_from_address or "",
+            bcc_address=processing.bcc_address or "",
+        )
+        if len(octets) < _LARGE:
+            composed = take_raw(octets, envelope, given)
+        else:
+            composed = await asyncio.to_thread(take_raw, octets, envelope, given)
+        return (await core.store.outbox.hand_in(Handed(section, composed, owner)))[0]
+
+    return submit
