@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fuzz import pop3
+from fuzz.drafts import drafts
 from postroom.drivers.imap_first import utc_day
 from postroom.drivers.provider import Providers
 from postroom.engine.first import arrived_before, ids_of
@@ -201,4 +202,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "pop3-reading": pop3.reading,
     "answers": answers,
     "consents": consents,
+    "drafts": drafts,
 }
