@@ -24,10 +24,9 @@ from postroom.mime.examine import examine
 from postroom.outbound import Body, Composed, Envelope, Recipient
 
 _LINE_END = re.compile(rb"\r+\n|\r|\n")
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\r\r")
+_AUTHORS = (b"resent-sender", b"resent-from", b"sender", b"from")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
 _TOO_LONG = re.compile(rb"^[^\n]{1000}", re.MULTILINE)  # 998 and CR
-_EIGHT_BIT = re.compile(rb"[\x80-\xff]")
 _IDENTITY = re.compile(r"\s*(<[!-;=?-~]{1,900}>)\s*\Z")
 _REMOVED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 
@@ -51,7 +50,8 @@ class _Field:
 
 def take_raw(octets: bytes, hints: RawEnvelope, given: Given, *, most_recipients: int = 1000) -> Composed:
     """The message for the queue. Raises ``DraftRefused`` with all that is wrong; the pointers of its faults are empty."""
-    if _BARE.search(octets) or not octets.endswith(b"\r\n"):
+    ends = octets.count(b"\r\n")
+    if octets.count(b"\n") != ends or octets.count(b"\r") != ends or not octets.endswith(b"\r\n"):
         octets = _LINE_END.sub(b"\r\n", octets)
         octets += b"" if octets.endswith(b"\r\n") else b"\r\n"
     faults: list[DraftFault] = []
@@ -67,9 +67,18 @@ def take_raw(octets: bytes, hints: RawEnvelope, given: Given, *, most_recipients
     kept = b"".join(field.line for field in header if field.name not in _REMOVED)
     whole = kept + added + b"\r\n" + body
     facts = examine(kept)
-    beyond = bool(_EIGHT_BIT.search(kept)) or not all(one.address.isascii() for one in recipients) or not mail_from.isascii()
-    kind = Body.EIGHT_BIT if beyond or _EIGHT_BIT.search(body) else Body.SEVEN_BIT
+    beyond = not (kept.isascii() and mail_from.isascii() and all(one.address.isascii() for one in recipients))
+    kind = Body.EIGHT_BIT if beyond or not body.isascii() else Body.SEVEN_BIT
     return Composed(Envelope(mail_from, recipients, kind, beyond, hints.envid, hints.ret), whole, message_id, facts.subject)
+
+
+def author_of(header: bytes) -> str:
+    """Who a message is from by its header, however its lines end: as where no sender is known beside it. Empty where that cannot
+    be told."""
+    faults: list[DraftFault] = []
+    fields_, _ = _parted(_LINE_END.sub(b"\r\n", header) + b"\r\n", faults)
+    reading = _Envelope(fields_, faults)
+    return next((found[0].address for name in _AUTHORS if (found := reading._addresses(name))), "")
 
 
 def _fault(faults: list[DraftFault], problem: str, valid: str, value: str = "") -> None:
@@ -93,7 +102,8 @@ def _parted(octets: bytes, faults: list[DraftFault]) -> tuple[list[_Field], byte
 
 
 def _check(octets: bytes, header: Sequence[_Field], faults: list[DraftFault]) -> None:
-    if found := _TOO_LONG.search(octets):
+    longest = max(map(len, octets.split(b"\n")))  # far faster than to search, and mostly the end of it
+    if longest > 999 and (found := _TOO_LONG.search(octets)):
         length = octets.index(b"\r\n", found.start()) - found.start()
         number = octets.count(b"\n", 0, found.start()) + 1
         _fault(faults, f"line {number} has {length} octets", "at most 998 in a line: encode the part as quoted-printable or base64")
@@ -127,7 +137,7 @@ class _Envelope:
     def mail_from(self, hints: RawEnvelope, given: Given) -> str:
         if hints.mail_from is not None:
             return self._address(hints.mail_from, "the envelope's sender") if hints.mail_from else ""
-        for name in (b"resent-sender", b"resent-from", b"sender", b"from"):
+        for name in _AUTHORS:
             if found := self._addresses(name):
                 return found[0].address
         if not given.default_from or self._has(b"from"):
