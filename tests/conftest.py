@@ -15,6 +15,8 @@ from servers.deviant import Deviant
 from servers.dovecot import Dovecot
 from servers.dovecot_config import DOMAIN
 from servers.install import complaints
+from servers.postfix import Postfix
+from servers.smtp_faults import SmtpFaults
 
 _users = itertools.count(1)
 
@@ -46,8 +48,33 @@ def authority(real_servers: None, certificates: Certificates) -> Iterator[Author
 @pytest.fixture(scope="session")
 def dovecot(authority: Authority, certificates: Certificates) -> Iterator[Dovecot]:
     """A Dovecot for passwords and OAuth 2.0. A test that changes its configuration starts one of its own."""
-    with Dovecot(authority.tokens, certificates=certificates) as running:
+    with Dovecot(authority.tokens, certificates=certificates, sasl=True) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """The rights that a Postfix needs; else the test is skipped, and fails where CI is set."""
+    if os.geteuid() == 0:
+        return
+    if os.environ.get("CI"):
+        pytest.fail("Postfix needs root")
+    pytest.skip("Postfix needs root")
+
+
+@pytest.fixture(scope="session")
+def postfix(dovecot: Dovecot, certificates: Certificates, root: None) -> Iterator[Postfix]:
+    """A Postfix whose users are that Dovecot's and which delivers there. A test that wants other options starts its own."""
+    with Postfix(dovecot, certificates=certificates) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def smtp_faults(authority: Authority, dovecot: Dovecot, certificates: Certificates) -> Iterator[SmtpFaults]:
+    """An SMTP server that does wrong as it is told; orders given to it hold until the end of the test."""
+    with SmtpFaults(tokens=authority.tokens, certificates=certificates, dovecot=dovecot) as running:
+        yield running
+        assert running.log_text() == ""
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +98,8 @@ def mailbox_user() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _settled_authorities(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Take back a test's orders to the shared authorities."""
+def _settled_servers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take back a test's orders to the shared servers."""
     yield
-    for name in {"authority", "deviant"} & set(request.fixturenames):
+    for name in {"authority", "deviant", "smtp_faults"} & set(request.fixturenames):
         request.getfixturevalue(name).reset()

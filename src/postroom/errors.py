@@ -4,6 +4,9 @@
 
     PostroomError
     ├── ConfigError            a value in the configuration
+    │   └── FaultyEdit             several, in an edit that was refused
+    ├── Conflict               what was asked for contradicts what is there
+    │   └── ChangedMeanwhile       it is no longer what it was when that was asked for
     ├── ProtocolError
     │   ├── LocalProtocolError     we broke the protocol
     │   └── RemoteProtocolError    the peer broke it
@@ -35,6 +38,9 @@
         ├── StoreFull          the disk is full
         ├── StoreNewer         written by a later version
         ├── VaultLocked        the vault's key is missing or is another one
+        ├── NotFound           no such thing is here
+        ├── StateRefused       a move that the table of states does not have
+        ├── KeyReused          an idempotency key came with another request before
         ├── LeaseLost          another process reads this mailbox now
         └── LeaseHeld          … already when we asked
 
@@ -47,7 +53,10 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from postroom.settings.faults import Fault
 
 
 class Fate(enum.Enum):
@@ -116,6 +125,33 @@ class ConfigError(PostroomError):
         self.option = option
         self.value = value  # as written; *** for a secret
         self.valid = valid
+
+
+class FaultyEdit(ConfigError):
+    """The edit is faulty, and nothing was changed.
+
+    Correct what is named; all of it is named at once.
+    """
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(" ".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+class Conflict(PostroomError):
+    """What was asked for contradicts what is there.
+
+    Read what is there, then decide.
+    """
+
+    fate = Fate.GIVE_UP
+
+
+class ChangedMeanwhile(Conflict):
+    """It was changed meanwhile.
+
+    Read it again, and repeat the change on what is there now.
+    """
 
 
 class ProtocolError(PostroomError):
@@ -412,6 +448,33 @@ class VaultLocked(StoreError):
     """
 
     fate = Fate.REAUTHORIZE
+
+
+class NotFound(StoreError):
+    """There is no such thing here.
+
+    Check the id; lists print them, and the beginning of one suffices where it is unique.
+    """
+
+    fate = Fate.GIVE_UP
+
+
+class StateRefused(StoreError):
+    """That cannot be done in the state that it is in.
+
+    Look at its state and its history first.
+    """
+
+    fate = Fate.GIVE_UP
+
+
+class KeyReused(StoreError):
+    """An idempotency key names one request, and this is another.
+
+    Use a new key for each new request; the same key again only to repeat the very same one.
+    """
+
+    fate = Fate.GIVE_UP
 
 
 class LeaseLost(StoreError):

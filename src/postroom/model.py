@@ -298,6 +298,9 @@ class WorkKind(enum.Enum):
     """What a piece of work is about."""
 
     PROCESS = "process"  # understand a message
+    SUBMIT = "submit"  # send a submission
+    FILE = "file"  # file its copy in Sent
+    DELIVER = "deliver"  # hand a message to an application
 
 
 class WorkState(enum.Enum):
@@ -328,7 +331,7 @@ class Work:
 
     id: int
     kind: WorkKind
-    subject: int  # the message's row
+    subject: int  # the row of its message or submission
     attempts: int  # this one included
     first_failed_at: float | None
     token: int  # of this claim; an outdated one finishes nothing

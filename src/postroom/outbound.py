@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from postroom.model import Reference, Work, WorkState
+
 
 class RecipientState(enum.Enum):
     """Where a message stands for one of its recipients."""
@@ -111,3 +113,127 @@ class Composed:
     octets: bytes
     message_id: str  # with its angle brackets
     subject: str  # decoded, for lists
+
+
+# --- the queue ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What is handed in to be sent."""
+
+    client: str  # section that sends it
+    composed: Composed
+    owner: str = ""  # who hands it in: the id of an API key, a listener's account; empty for the command line
+    key: str | None = None  # Idempotency-Key: once more with it is the same submission
+    asked: bytes = b""  # SHA-256 of the request: with the same key another request is refused
+    send_at: float = 0.0  # not before
+    answers: str = ""  # public id of the message that it is a reply to
+
+
+class Doubt(NamedTuple):
+    """A recipient whose acceptance is not known."""
+
+    number: int
+    address: str
+    since: float
+    marked: float = 0.0  # when the server might begin to accept
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A submission claimed to be sent now: what of it is still to be done."""
+
+    work: Work
+    public_id: str
+    envelope: Envelope  # of the recipients that are pending
+    numbers: tuple[int, ...]  # theirs, in that order
+    doubts: tuple[Doubt, ...]
+    failed: bool  # a recipient has failed before
+    reference: Reference
+    message_id: str
+    ambiguous: bool = False  # a copy in Sent may be from another recipient's turn, or another submission's of the same Message-ID
+
+
+class Mark(NamedTuple):
+    """The server may accept from now on."""
+
+    work: Work
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What an attempt came to: each recipient that it concerned, and what becomes of the work."""
+
+    work: Work
+    statuses: tuple[tuple[int, DeliveryStatus], ...]
+    state: WorkState
+    not_before: float = 0.0
+    first_failed_at: float | None = None
+    fault: str = ""
+    passages: tuple[tuple[str, str, str], ...] = ()  # event, address, words
+    copy: bool = False  # a copy belongs in Sent, once somebody has it
+
+
+class Filing(NamedTuple):
+    """A copy in Sent, claimed to be filed now."""
+
+    work: Work  # its subject is the submission
+    public_id: str
+    message_id: str
+    reference: Reference
+    sent_at: float  # when the server began to take it over
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientRow:
+    """A recipient for lists."""
+
+    address: str
+    state: RecipientState
+    code: int
+    enhanced: str
+    words: str
+    at: float
+
+
+class Passage(NamedTuple):
+    """Something that happened to a submission."""
+
+    at: float
+    event: str
+    address: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionRow:
+    """A submission for lists."""
+
+    id: str  # public, opaque (UUIDv7)
+    client: str
+    owner: str
+    state: WorkState
+    attempts: int
+    not_before: float
+    fault: str  # why it waits, or was given up
+    mail_from: str
+    message_id: str
+    subject: str
+    size: int  # octets
+    answers: str
+    created_at: float
+    send_at: float
+    recipients: tuple[RecipientRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneCounts:
+    """How many submissions of a client stand where."""
+
+    ready: int = 0  # wait to be sent
+    leased: int = 0  # are being sent
+    waiting: int = 0  # for a person
+    dead: int = 0  # were given up
+    oldest: float | None = None  # when the oldest of those that wait was handed in

@@ -565,7 +565,7 @@ async def test_an_outdated_claim_finishes_nothing(shelf: Shelf) -> None:
     other = shelf.open()
     shelf.close(late)
     shelf.store = other
-    assert await other.reclaim() == 1
+    assert await other.reclaim(WorkKind.PROCESS) == 1
     (again,) = await other.claim(WorkKind.PROCESS, 1)
     await other.finish_process([(piece, Facts(subject="late"))])
     with pytest.raises(StoreError):
@@ -597,9 +597,9 @@ async def test_the_work_of_the_living_is_not_reclaimed(shelf: Shelf) -> None:
     await shelf.keep(mail(shelf.store, 1))
     await shelf.store.claim(WorkKind.PROCESS, 1)
     other = shelf.open()
-    assert await other.reclaim(own=True) == 0
-    assert await shelf.store.reclaim() == 0
-    assert await shelf.store.reclaim(own=True) == 1
+    assert await other.reclaim(WorkKind.PROCESS, own=True) == 0
+    assert await shelf.store.reclaim(WorkKind.PROCESS) == 0
+    assert await shelf.store.reclaim(WorkKind.PROCESS, own=True) == 1
     assert len(await other.claim(WorkKind.PROCESS, 1)) == 1
 
 

@@ -27,7 +27,7 @@ from types import TracebackType
 from servers.certificates import LOOPBACK, Certificates
 from servers.dovecot_config import PASSWORD, Identities
 from servers.install import COURIER
-from servers.waiting import free_ports, greets, wait_for
+from servers.waiting import free_ports, greets, removed, running_from, wait_for
 
 HASHED = "$1$postroom$nLsr83kvKFpAgxUkYlkaM."  # of PASSWORD: openssl passwd -1 -salt postroom pw
 
@@ -188,7 +188,8 @@ class Courier:
 
     def stop(self) -> None:
         """End it with all its sessions; the ports are free afterwards and the mail stays. It may be stopped already."""
-        while living := self._living():  # one that was just starting another is seen at the next look
+        # Not all are in the groups of those started here, and one that was just starting another is seen at the next look.
+        while living := running_from(self._directory):
             for process in living:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
@@ -197,19 +198,10 @@ class Courier:
         self._processes.clear()
         (self._directory / ".run/courier/authdaemon/socket").unlink(missing_ok=True)
 
-    def _living(self) -> list[int]:
-        """Processes that run a program of this Courier. Not all are in the groups of those started here."""
-        found = []
-        for link in Path("/proc").glob("[0-9]*/exe"):
-            with contextlib.suppress(OSError):
-                if Path(os.readlink(link)).is_relative_to(self._directory):
-                    found.append(int(link.parent.name))
-        return found
-
     def close(self) -> None:
         """End it at once and remove every trace."""
         self.stop()
-        wait_for(functools.partial(_removed, self._directory), "an empty place")
+        wait_for(functools.partial(removed, self._directory), "an empty place")
         self._cleanup.close()
 
     def __enter__(self) -> Courier:
@@ -345,9 +337,3 @@ def _listeners(imap: dict[str, str], pop3: dict[str, str]) -> tuple[Listener, ..
 
 def _connected(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=5)
-
-
-def _removed(directory: Path) -> bool:
-    """Remove it; false while a dying process still writes there."""
-    shutil.rmtree(directory, ignore_errors=True)
-    return not directory.exists()

@@ -36,7 +36,7 @@ from servers.dovecot_config import (
     oauth2_conf,
 )
 from servers.install import program
-from servers.waiting import free_ports, greets, wait_for
+from servers.waiting import free_ports, greets, removed, wait_for
 
 FIRST_SEEDED = 1_700_000_000  # INTERNALDATE of the first seeded message; each further one is a second later
 
@@ -64,7 +64,8 @@ class Dovecot:
     """A running Dovecot. As a context manager it is started on entry, stopped and wiped on exit.
 
     A user is the whole login name, ``somebody@example.test``; every one exists and has the password ``pw``. Without
-    ``tokens`` (see ``Authority.tokens``) there is no OAuth. Each refusal of a login takes Dovecot half a second.
+    ``tokens`` (see ``Authority.tokens``) there is no OAuth; with ``sasl`` Postfix may ask about logins. Each refusal of a
+    login takes Dovecot half a second.
     """
 
     host = "localhost"  # a name that the certificate holds; it listens on 127.0.0.1 only
@@ -75,6 +76,7 @@ class Dovecot:
         *,
         certificates: Certificates | None = None,
         certificate_names: tuple[str, ...] = LOOPBACK,
+        sasl: bool = False,
         extra: str = "",
         imap: str = "",
         pop3: str = "",
@@ -85,12 +87,14 @@ class Dovecot:
         self._certificates = certificates
         self._numbers = itertools.count()  # of the files written into Maildirs
         certificate, key = certificates.issue(*certificate_names)
+        directory = Path(tempfile.mkdtemp(prefix="pr-", dir="/tmp"))
         self._settings = Settings(
-            directory=Path(tempfile.mkdtemp(prefix="pr-", dir="/tmp")),
+            directory=directory,
             ports=Ports(*free_ports(5)),
             certificate=certificate,
             key=key,
             tokens=tokens,
+            sasl=directory / "sasl" if sasl else None,
             additions=Additions(extra, imap, pop3),
         )
         self._owner = self._settings.identities
@@ -107,13 +111,14 @@ class Dovecot:
         self._write_configuration()
 
     def _write_configuration(self) -> None:
-        self._conf.write_text(dovecot_conf(self._settings))
+        self.configuration.write_text(dovecot_conf(self._settings))
         if self._settings.tokens:
             (self._settings.directory / "oauth2.conf").write_text(oauth2_conf(self._settings.tokens))
             (self._settings.directory / "oauth2-app.conf").write_text(oauth2_app_conf(self._settings.tokens))
 
     @property
-    def _conf(self) -> Path:
+    def configuration(self) -> Path:
+        """The file that Dovecot's programs are given with ``-c``."""
         return self._settings.directory / "dovecot.conf"
 
     @property
@@ -141,12 +146,19 @@ class Dovecot:
         """LMTP, for ``smtplib.LMTP``."""
         return self._settings.ports.lmtp
 
+    @property
+    def sasl_socket(self) -> Path:
+        """Where Postfix asks about logins; it must have been made with ``sasl``."""
+        if self._settings.sasl is None:
+            raise DovecotError("this Dovecot was made without sasl=True")
+        return self._settings.sasl
+
     def start(self) -> None:
         """Start it; all listeners answer afterwards (those for TLS belong to the same processes as those without)."""
         words = self._settings.directory / "start.txt"  # a pipe would be held open by the daemon
         with words.open("wb") as output:
             done = subprocess.run(
-                [program("dovecot") or "dovecot", "-c", self._conf],
+                [program("dovecot") or "dovecot", "-c", self.configuration],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -211,7 +223,7 @@ class Dovecot:
             # An orderly end takes a second, and nothing is left that could come to harm.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-        wait_for(functools.partial(_removed, self._settings.directory), "an empty place")
+        wait_for(functools.partial(removed, self._settings.directory), "an empty place")
         self._cleanup.close()
 
     # Mail
@@ -339,7 +351,7 @@ class Dovecot:
         return self._doveadm(arguments, b"").decode()
 
     def _doveadm(self, arguments: Iterable[str], given: bytes) -> bytes:
-        command = [program("doveadm") or "doveadm", "-c", str(self._conf), *arguments]
+        command = [program("doveadm") or "doveadm", "-c", str(self.configuration), *arguments]
         done = subprocess.run(command, input=given, capture_output=True, check=False)
         if done.returncode:
             raise DovecotError(f"{' '.join(command[3:])} ended with {done.returncode}: {done.stderr.decode()}")
@@ -393,9 +405,3 @@ def modified_utf7(name: str) -> str:
         shifted = binascii.b2a_base64(parts[at].encode("utf-16-be"), newline=False).decode()
         parts[at] = f"&{shifted.rstrip('=').replace('/', ',')}-"
     return "".join(parts)
-
-
-def _removed(directory: Path) -> bool:
-    """Remove it; false while a dying process still writes there."""
-    shutil.rmtree(directory, ignore_errors=True)
-    return not directory.exists()

@@ -104,6 +104,7 @@ class Settings:
     certificate: Path
     key: Path
     tokens: Tokens | None = None  # None: no OAuth
+    sasl: Path | None = None  # where Postfix asks about logins; None: nowhere
     additions: Additions = field(default_factory=Additions)
     identities: Identities = field(default_factory=Identities.of_this_process)
 
@@ -140,6 +141,7 @@ def dovecot_conf(settings: Settings) -> str:
         _general(settings),
         _passdbs(settings),
         _services(settings.ports),
+        _sasl(settings.sasl) if settings.sasl else "",
         _namespace(),
         settings.additions.everywhere,
         f"protocol imap {{\n{_PLUGINS}\n{settings.additions.imap}\n}}",
@@ -241,6 +243,18 @@ service imap {{
 service lmtp {{
   inet_listener lmtp {{
     port = {ports.lmtp}
+  }}
+}}"""
+
+
+def _sasl(socket: Path) -> str:
+    """The socket that an SMTP server of another user asks about logins."""
+    user = "postfix" if os.geteuid() == 0 else ""
+    return f"""\
+service auth {{
+  unix_listener {socket} {{
+    mode = 0600
+    user = {user}
   }}
 }}"""
 

@@ -3,8 +3,8 @@
 1. Debian's packages: with root's rights they are installed and no service is started; without, the missing ones are
    named.
 2. The authority's packages from npm, exactly those of the lock file.
-3. Courier, whose packages cannot stand beside Dovecot's: unpacked into a directory of its own, in the virtual
-   environment, so that ``make clean`` removes it. No rights are needed for that.
+3. Courier and Exim, whose packages cannot stand beside Dovecot's and Postfix': unpacked into directories of their own,
+   in the virtual environment, so that ``make clean`` removes them. No rights are needed for that.
 
 With ``CI`` in the environment something missing is a failure. It uses the standard library only, and when nothing is
 missing it starts no other program.
@@ -28,7 +28,6 @@ LOCK = AUTHORITY / "package-lock.json"
 INSTALLED = AUTHORITY / "node_modules" / ".package-lock.json"  # npm writes it last
 
 COURIER = Path(sys.prefix) / "courier"
-COURIER_STATE = COURIER / "installed.json"  # written last: what was unpacked and how it was changed
 COURIER_PACKAGES = (
     "courier-authlib",
     "courier-authlib-userdb",
@@ -50,6 +49,27 @@ COURIER_FIXED = (
     "usr/lib/libcourierauth.so.0.0.0",
 )
 
+EXIM = Path(sys.prefix) / "exim"
+EXIM_PACKAGES = (
+    "exim4-daemon-light",
+    "libcom-err2",
+    "libevent-2.1-7",
+    "libgnutls-dane0",
+    "libgssapi-krb5-2",
+    "libidn12",
+    "libk5crypto3",
+    "libkeyutils1",
+    "libkrb5-3",
+    "libkrb5support0",
+    "libnsl2",
+    "libtirpc3",
+    "libunbound8",
+)
+
+STATE = "installed.json"  # written last into what was unpacked: of what it was made, and how it was changed
+
+ANSWERS = b"postfix postfix/main_mailer_type select No configuration\n"  # to what Debian's packages ask
+
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -67,6 +87,7 @@ DEBIAN = (
     Part("Dovecot IMAP", "dovecot-imapd", ("/usr/lib/dovecot/imap", "/usr/libexec/dovecot/imap")),
     Part("Dovecot POP3", "dovecot-pop3d", ("/usr/lib/dovecot/pop3", "/usr/libexec/dovecot/pop3")),
     Part("Dovecot LMTP", "dovecot-lmtpd", ("/usr/lib/dovecot/lmtp", "/usr/libexec/dovecot/lmtp")),
+    Part("Postfix", "postfix", ("/usr/lib/postfix/sbin/master",)),
     Part("isync", "isync", ("mbsync",)),
     Part("getmail6", "getmail6", ("getmail",)),
     Part("microsocks", "microsocks", ("microsocks",)),
@@ -111,11 +132,21 @@ def _hashes(lock: Path) -> dict[str, str]:
 
 def courier_missing() -> bool:
     """Whether Courier is not there, or is made otherwise than today."""
-    return not COURIER_STATE.exists() or json.loads(COURIER_STATE.read_text()) != _courier_state()
+    return _state(COURIER) != _courier_state()
 
 
 def _courier_state() -> list[list[str]]:
     return [list(COURIER_PACKAGES), list(COURIER_FIXED), [place.decode() for place in COURIER_PLACES]]
+
+
+def exim_missing() -> bool:
+    """Whether Exim is not there, or is of other packages than today's."""
+    return _state(EXIM) != [list(EXIM_PACKAGES)]
+
+
+def _state(directory: Path) -> object:
+    file = directory / STATE
+    return json.loads(file.read_text()) if file.exists() else None
 
 
 def complaints() -> list[str]:
@@ -127,6 +158,8 @@ def complaints() -> list[str]:
         lines.append(f"oidc-provider missing (python {os.path.relpath(__file__)})")
     if courier_missing():
         lines.append(f"Courier missing (apt-get update, python {os.path.relpath(__file__)})")
+    if exim_missing():
+        lines.append(f"Exim missing (apt-get update, python {os.path.relpath(__file__)})")
     return lines
 
 
@@ -152,30 +185,45 @@ def refresh_lists() -> None:
 def install_debian(parts: list[Part]) -> None:
     """Install the packages of ``parts``."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "--yes", "--no-install-recommends", *(part.package for part in parts)]
+    # A machine that has another mail server keeps it: Debian's conflict with each other.
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", "--no-remove", *(part.package for part in parts)]
     with no_service_starts():
+        subprocess.run(["debconf-set-selections"], input=ANSWERS, check=True)
         subprocess.run(install, env=environment, stdin=subprocess.DEVNULL, check=True)
 
 
+def unpack(packages: tuple[str, ...], into: Path) -> None:
+    """Fetch Debian's packages and unpack them there, none of them touching the system."""
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir()
+    with tempfile.TemporaryDirectory(dir=into.parent) as directory:
+        download = ["apt-get", "-o", "APT::Sandbox::User=", "--quiet", "download", *packages]
+        subprocess.run(download, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+        for package in sorted(Path(directory).glob("*.deb")):
+            subprocess.run(["dpkg", "-x", package, into], check=True)
+
+
 def install_courier() -> None:
-    """Unpack Courier with its libraries, none of them touching the system.
+    """Unpack Courier with its libraries.
 
     Its programs look for their configuration and for the socket of the authentication daemon at two places below the
     root. The first octet of these names, a slash, is made a dot: so they are looked for in the directory that a
     program is started in, and any number of Couriers run side by side, of any user.
     """
-    COURIER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=COURIER.parent) as directory:
-        download = ["apt-get", "-o", "APT::Sandbox::User=", "--quiet", "download", *COURIER_PACKAGES]
-        subprocess.run(download, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
-        for package in sorted(Path(directory).glob("*.deb")):
-            subprocess.run(["dpkg", "-x", package, COURIER], check=True)
+    unpack(COURIER_PACKAGES, COURIER)
     for name in COURIER_FIXED:
         octets = (COURIER / name).read_bytes()
         for place in COURIER_PLACES:
             octets = octets.replace(place, b"." + place[1:])
         (COURIER / name).write_bytes(octets)
-    COURIER_STATE.write_text(json.dumps(_courier_state()))
+    (COURIER / STATE).write_text(json.dumps(_courier_state()))
+
+
+def install_exim() -> None:
+    """Unpack Exim with its libraries; it loses the right to become root, which nobody here should get from it."""
+    unpack(EXIM_PACKAGES, EXIM)
+    (EXIM / "usr/sbin/exim4").chmod(0o755)
+    (EXIM / STATE).write_text(json.dumps([list(EXIM_PACKAGES)]))
 
 
 def install_authority() -> None:
@@ -193,12 +241,14 @@ def main() -> int:
     """Install what can be installed, print what is still missing, and say by the exit status whether that is bad."""
     try:
         parts = missing()
-        if (parts or courier_missing()) and os.geteuid() == 0 and program("apt-get"):
+        if (parts or courier_missing() or exim_missing()) and os.geteuid() == 0 and program("apt-get"):
             refresh_lists()
             if parts:
                 install_debian(parts)
         if courier_missing() and program("apt-get"):
             install_courier()
+        if exim_missing() and program("apt-get"):
+            install_exim()
         if authority_missing():
             install_authority()
     except subprocess.CalledProcessError as error:

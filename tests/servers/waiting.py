@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import shutil
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -45,6 +48,22 @@ def greets(host: str, port: int) -> bool:
             return connection.recv(1) != b""
     except OSError:
         return False
+
+
+def removed(directory: Path) -> bool:
+    """Remove it; false while a dying process still writes there."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
+def running_from(directory: Path) -> list[int]:
+    """Processes that run a program from there, whoever started them."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/exe"):
+        with contextlib.suppress(OSError):
+            if Path(os.readlink(link)).is_relative_to(directory):
+                found.append(int(link.parent.name))
+    return found
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:

@@ -22,7 +22,18 @@ from postroom.net.http import Http
 from postroom.net.stream import Dialer, Trace
 from postroom.net.tokens import Consented, TokenRequest, Tokens
 from postroom.outbound import Content, DeliveryStatus, Envelope
-from postroom.settings import AuthoritySection, FirstRead, GrantType, MailboxType, PopClient, ProxySettings, SecretSection
+from postroom.settings import (
+    AuthoritySection,
+    Client,
+    FirstRead,
+    GrantType,
+    MailboxType,
+    PopClient,
+    ProxySettings,
+    SecretSection,
+    ServerType,
+    SmtpClient,
+)
 from postroom.wire.jwt import Wanted
 
 First = FirstRead | datetime.date
@@ -106,6 +117,24 @@ class Submitter(Protocol):
         """Whether another message can be sent over this conversation: it is open, and its token's hour is not over."""
 
 
+class SentFolder(Protocol):
+    """The folder where an account keeps what it sent, over one conversation. One task uses it.
+
+    All raise ``ImapStatus`` and the network's errors; after the latter the conversation is over.
+    """
+
+    folder: str  # its name, as far as it is known
+
+    async def has(self, message_id: str, since: float) -> bool:
+        """Whether a message with this Message-ID is there that the server has since then. False where there is no folder."""
+
+    async def file(self, content: Content, when: float) -> None:
+        """Put a copy there, read already, with the time of its sending; make the folder where there is none.
+
+        What is there twice was filed twice: whoever is not sure asks ``has`` before.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of the way to a mailbox: what was found, or the error that ends the way."""
@@ -125,6 +154,17 @@ class Mailbox:
     consented_at: float | None = None  # of the consent in the vault: another one is other settings
     proxy: ProxySettings | None = None  # through whom the mailbox and its token authority are reached
     shadow: bool = False  # read beside another system: nothing that can be seen is done at the server
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An smtp-client's settings with what they refer to. Equal accounts may share a conversation."""
+
+    client: SmtpClient
+    secret: SecretSection | None
+    authorities: Mapping[str, AuthoritySection]
+    consented_at: float | None = None  # of the consent in the vault: another one is other settings
+    proxy: ProxySettings | None = None  # through whom the server and its token authority are reached
 
 
 @dataclass(frozen=True)
@@ -148,7 +188,7 @@ class Open(Protocol):
     ) -> AbstractAsyncContextManager[Reader]: ...
 
 
-def place_of(mailbox: Mailbox, providers: Providers) -> Place:
+def place_of(mailbox: Mailbox | Account, providers: Providers) -> Place:
     """Where a mailbox is, and through whom it is reached. Raises ``ConfigError``."""
     place = providers.place_of(mailbox.client, mailbox.authorities)
     return replace(place, via=mailbox.proxy.for_host(place.host) if mailbox.proxy is not None else None)
@@ -164,6 +204,33 @@ def open_reader(mailbox: Mailbox, kit: Kit, *, read_only: bool = False) -> Abstr
     credentials = credentials_of(mailbox, kit)
     trace = kit.trace(client.section) if client.enable_debug else None
     return _opener(client.type)(place, credentials, kit, trace, read_only=read_only or mailbox.shadow)
+
+
+def open_submitter(account: Account, kit: Kit) -> AbstractAsyncContextManager[Submitter]:
+    """A submitter, logged in within the block where the account logs in at all.
+
+    Raises ``ConfigError``, ``AuthError``, ``Throttled``, the network's errors.
+    """
+    from postroom.drivers.smtp import open_smtp
+
+    client = account.client
+    credentials = credentials_of(account, kit) if client.authenticates else None
+    trace = kit.trace(client.section) if client.enable_debug else None
+    return open_smtp(place_of(account, kit.providers), credentials, kit, trace)
+
+
+def open_sent(mailbox: Mailbox, kit: Kit, folder: str | None = None) -> AbstractAsyncContextManager[SentFolder] | None:
+    """The account's folder of what was sent, or the one named, logged in within the block. None: its protocol has no folders.
+
+    Raises ``ConfigError``; within ``AuthError``, ``Throttled``, ``ImapStatus``, the network's errors.
+    """
+    client = mailbox.client
+    if client.type is not MailboxType.IMAP:
+        return None
+    from postroom.drivers.imap_sent import USE, open_imap_sent
+
+    trace = kit.trace(client.section) if client.enable_debug else None
+    return open_imap_sent(place_of(mailbox, kit.providers), credentials_of(mailbox, kit), kit, trace, folder or USE)
 
 
 def _opener(mailbox_type: MailboxType) -> Open:
@@ -205,32 +272,47 @@ class Probe(Protocol):
         """
 
 
-def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Probe:
-    """The way to a mailbox; with ``tokens`` by a token that is not in the vault yet. Raises ``ConfigError``."""
+def open_probe(login: Mailbox | Account, kit: Kit, tokens: TokenSource | None = None) -> Probe:
+    """The way to a mailbox, or to where an account sends; with ``tokens`` by a token that is not in the vault yet.
+
+    Raises ``ConfigError``.
+    """
     from postroom.drivers.imap_probe import ImapApproach
     from postroom.drivers.pop3_probe import Pop3Approach
     from postroom.drivers.probe import Connect, Probing
+    from postroom.drivers.smtp_probe import SmtpApproach
 
-    client = mailbox.client
-    place = place_of(mailbox, kit.providers)
+    client = login.client
+    place = place_of(login, kit.providers)
     trace = kit.trace(client.section) if client.enable_debug else None
-    connects: Mapping[MailboxType, Connect] = {MailboxType.IMAP: ImapApproach.connect, MailboxType.POP3: Pop3Approach.connect}
-    return Probing(connects[client.type], place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
+    connects: Mapping[MailboxType | ServerType, Connect] = {
+        MailboxType.IMAP: ImapApproach.connect,
+        MailboxType.POP3: Pop3Approach.connect,
+        ServerType.SMTP: SmtpApproach.connect,
+    }
+    logs_in = isinstance(client, PopClient) or client.authenticates
+    credentials = credentials_of(login, kit, tokens) if logs_in else None
+    return Probing(connects[client.type], place, credentials, kit.dialer, kit.clock, trace)
 
 
-def credentials_of(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Credentials:
+def credentials_of(mailbox: Mailbox | Account, kit: Kit, tokens: TokenSource | None = None) -> Credentials:
     """Who answers the server: a password, or a token where the mechanisms say so. Raises ``ConfigError``."""
     client = mailbox.client
     if not client.uses_oauth:
         provider = kit.providers.provider_of(client, mailbox.authorities)
         password = kit.providers.basic_password(client)
-        return PasswordCredentials(client.mailbox, password, client.mechanisms, provider.name if provider else "", client.section)
+        return PasswordCredentials(_login(client), password, client.mechanisms, provider.name if provider else "", client.section)
     authority = kit.providers.authority_of(client, mailbox.authorities)
     request = token_request(mailbox, kit.providers)
-    return TokenCredentials(client.mailbox, request, tokens or kit.tokens, client.mechanisms, wanted(client, authority), kit.clock)
+    return TokenCredentials(_login(client), request, tokens or kit.tokens, client.mechanisms, wanted(client, authority), kit.clock)
 
 
-def wanted(client: PopClient, authority: Authority) -> Wanted:
+def _login(client: Client) -> str:
+    """The name that is said at the server, which at Gmail's POP3 says more than whose mailbox it is."""
+    return client.mailbox if isinstance(client, PopClient) else client.account
+
+
+def wanted(client: Client, authority: Authority) -> Wanted:
     """What a token must say to open the mailbox, as far as its provider is known."""
     provider = authority.provider
     rights = provider.rights.get(client.type.value, {}) if provider is not None else {}
@@ -238,7 +320,7 @@ def wanted(client: PopClient, authority: Authority) -> Wanted:
     return Wanted(client.token_user, audiences, rights.get("delegated", ""), rights.get("application", ""))
 
 
-def token_request(mailbox: Mailbox, providers: Providers) -> TokenRequest:
+def token_request(mailbox: Mailbox | Account, providers: Providers) -> TokenRequest:
     """How this mailbox's settings ask for a token. Raises ``ConfigError``.
 
     Where ``grant-type`` is not written, a consent in the vault comes first; else what the family does holds.
@@ -269,7 +351,7 @@ def token_request(mailbox: Mailbox, providers: Providers) -> TokenRequest:
     )
 
 
-def _way(mailbox: Mailbox, grant: GrantType) -> Way:
+def _way(mailbox: Mailbox | Account, grant: GrantType) -> Way:
     client, secret = mailbox.client, mailbox.secret
     match grant:
         case GrantType.REFRESH_TOKEN:
@@ -298,7 +380,7 @@ def _endpoint(way: Way, authority: Authority) -> str:
     return authority.token_endpoint
 
 
-def application_of(mailbox: Mailbox, grant: GrantType, way: Way | None = None) -> Application:
+def application_of(mailbox: Mailbox | Account, grant: GrantType, way: Way | None = None) -> Application:
     """The application that a mailbox is opened through, with what proves it. Raises ``ConfigError``."""
     client, secret = mailbox.client, mailbox.secret
     if isinstance(way, ServiceAccount):

@@ -18,11 +18,12 @@ from urllib.parse import quote, urlsplit
 from postroom.drivers.limits import DEFAULT, Limits
 from postroom.errors import ConfigError
 from postroom.secret import Secret
-from postroom.settings import AuthoritySection, GrantType, MailboxType, PopClient, ProxySettings, Security
+from postroom.settings import AuthoritySection, Client, GrantType, MailboxType, PopClient, ProxySettings, Security, ServerType
 
-_PORTS = {  # with TLS from the beginning (RFC 8314 section 7.1), and without
-    MailboxType.IMAP: (993, 143),
-    MailboxType.POP3: (995, 110),
+_PORTS: Mapping[MailboxType | ServerType, Mapping[Security, int]] = {  # with TLS from the beginning: RFC 8314 section 7.3
+    MailboxType.IMAP: {Security.SSL_TLS: 993, Security.START_TLS: 143, Security.NONE: 143},
+    MailboxType.POP3: {Security.SSL_TLS: 995, Security.START_TLS: 110, Security.NONE: 110},
+    ServerType.SMTP: {Security.SSL_TLS: 465, Security.START_TLS: 587, Security.NONE: 25},
 }
 
 
@@ -42,8 +43,8 @@ class Authority:
     cloud: Cloud | None
     built_in: bool  # no section of the configuration stands in for it
 
-    def scope(self, mailbox_type: MailboxType, grant: GrantType) -> str | None:
-        """What reading such a mailbox needs with such a grant; None asks for no scope."""
+    def scope(self, mailbox_type: MailboxType | ServerType, grant: GrantType) -> str | None:
+        """What reading such a mailbox, or sending so, needs with such a grant; None asks for no scope."""
         return None if self.cloud is None else self.cloud.scopes.get(mailbox_type.value, {}).get(grant.value)
 
     @property
@@ -75,6 +76,8 @@ class Place:
     manners: Manners = Manners()
     via: ProxySettings | None = None  # the proxy that leads there
     compress: bool = False  # COMPRESS=DEFLATE (RFC 4978) where the server has it
+    provider: str = ""  # whose server it is, where that is known
+    limits: Limits = DEFAULT  # of its provider
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +86,22 @@ class Cloud:
 
     imap: str
     pop3: str = ""  # empty where the provider has none
+    smtp: str = ""  # likewise
     hosts: tuple[str, ...] = ()  # of the authority, as they stand in tenant-authority
     scopes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # by type of mailbox, then by grant
 
-    def server(self, mailbox_type: MailboxType) -> str | None:
+    def server(self, mailbox_type: MailboxType | ServerType) -> str | None:
         """The host that speaks a type's protocol."""
-        return {MailboxType.IMAP: self.imap, MailboxType.POP3: self.pop3}[mailbox_type] or None
+        hosts: Mapping[MailboxType | ServerType, str] = {
+            MailboxType.IMAP: self.imap,
+            MailboxType.POP3: self.pop3,
+            ServerType.SMTP: self.smtp,
+        }
+        return hosts[mailbox_type] or None
 
     def has(self, server: str | None) -> bool:
         """Whether a host is one of its mail servers."""
-        return bool(server) and server in (self.imap, self.pop3)
+        return bool(server) and server in (self.imap, self.pop3, self.smtp)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +131,7 @@ class Provider:
     pop3_two_lines: bool | None = None  # how POP3 wants XOAUTH2's response: on a line of its own, or not; None: not known
     pop3_hides_retrieved: bool = False  # POP3 shows no more what was retrieved once QUIT was said
     limits: Mapping[str, Limits] = field(default_factory=dict)  # by type of mailbox
+    files_sent: tuple[str, ...] = ()  # the ways to send by which a copy is filed in Sent without being asked
     password_in_groups: str = ""  # how a generated password is printed; its blanks do not belong to it
 
     @property
@@ -163,7 +173,7 @@ class Providers:
 
     def authority_of(
         self,
-        client: PopClient,
+        client: Client,
         authorities: Mapping[str, AuthoritySection],
         grant: GrantType = GrantType.REFRESH_TOKEN,
     ) -> Authority:
@@ -197,7 +207,7 @@ class Providers:
             built_in=section is None,
         )
 
-    def server_of(self, client: PopClient, named: Collection[str]) -> str | None:
+    def server_of(self, client: Client, named: Collection[str]) -> str | None:
         """The server that a client's mailbox is at: as written, else its provider's; None where nobody knows it.
 
         With OAuth the authority tells the provider, else the address in ``mailbox`` does.
@@ -209,7 +219,7 @@ class Providers:
             return None
         return provider.cloud(client.tenant_authority if client.uses_oauth else "").server(client.type)
 
-    def provider_of(self, client: PopClient, named: Collection[str]) -> Provider | None:
+    def provider_of(self, client: Client, named: Collection[str]) -> Provider | None:
         """The provider of a client's mailbox: by its authority with OAuth, else by its server or the address in ``mailbox``."""
         name = self.authority_name(client.tenant_authority, named) if client.uses_oauth else None
         if name is not None and name in self._known:
@@ -217,23 +227,28 @@ class Providers:
         at = (p for p in self._known.values() if any(cloud.has(client.server) for cloud in p.clouds))
         return next(at, None) or self.provider_of_mailbox(client.account)
 
-    def place_of(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Place:
+    def place_of(self, client: Client, authorities: Mapping[str, AuthoritySection]) -> Place:
         """Where a client's mailbox is. ConfigError where nobody knows it."""
         host = self.server_of(client, authorities)
         if host is None:
             raise ConfigError(f"[{client.section}] server is not written, and the provider is unknown", option="server")
+        provider = self.provider_of(client, authorities)
         return Place(
             host=host,
-            port=client.port or _PORTS[client.type][client.security is not Security.SSL_TLS],
+            port=client.port or _PORTS[client.type][client.security],
             security=client.security,
             ca_file=client.tls_ca_file,
             connect_timeout=client.connect_timeout,
             protocol_timeout=client.protocol_timeout,
             manners=self._manners(client, authorities),
-            compress=client.compress,
+            compress=isinstance(client, PopClient) and client.compress,
+            provider=provider.name if provider is not None else "",
+            limits=self.limits_of(client, authorities),
         )
 
-    def _manners(self, client: PopClient, authorities: Mapping[str, AuthoritySection]) -> Manners:
+    def _manners(self, client: Client, authorities: Mapping[str, AuthoritySection]) -> Manners:
+        if not isinstance(client, PopClient):
+            return Manners()
         provider = self.provider_of(client, authorities)
         two_lines, hides = None, None
         if provider is not None and client.type is MailboxType.POP3:
@@ -246,7 +261,7 @@ class Providers:
             hides_retrieved=hides,
         )
 
-    def limits_of(self, client: PopClient, named: Collection[str]) -> Limits:
+    def limits_of(self, client: Client, named: Collection[str]) -> Limits:
         """What the provider of a client's mailbox allows."""
         provider = self.provider_of(client, named)
         return provider.limits.get(client.type.value, DEFAULT) if provider is not None else DEFAULT
@@ -271,7 +286,7 @@ class Providers:
         """The provider whose mail server this is."""
         return next((known for known in self._known.values() if known.clouds[0].has(host.lower())), None)
 
-    def basic_password(self, client: PopClient) -> Secret:
+    def basic_password(self, client: Client) -> Secret:
         """The password as the server wants it: without the blanks with which its provider prints it; else untouched."""
         if client.password is None:
             raise ConfigError(f"[{client.section}] password is not written", option="password")
@@ -297,9 +312,9 @@ class Providers:
 
 
 def _provider(name: str, facts: dict[str, Any]) -> Provider:
-    public = {key: facts.pop(key) for key in ("imap", "pop3", "hosts", "scopes") if key in facts}
+    public = {key: facts.pop(key) for key in ("imap", "pop3", "smtp", "hosts", "scopes") if key in facts}
     clouds = tuple(_cloud(cloud) for cloud in [public, *facts.pop("clouds", [])])
-    lists = {key: tuple(facts.pop(key, ())) for key in ("domains", "mx", "personal_mx", "audiences")}
+    lists = {key: tuple(facts.pop(key, ())) for key in ("domains", "mx", "personal_mx", "audiences", "files_sent")}
     limits = {type_: Limits(**known) for type_, known in facts.pop("limits", {}).items()}
     return Provider(name=name, clouds=clouds, limits=limits, **{**facts, **lists})
 
@@ -327,7 +342,7 @@ def _host_and_tenant(tenant_authority: str) -> tuple[str, str]:
     return host, parts.path.strip("/").partition("/")[0]
 
 
-def _filled(template: str, client: PopClient, provider: Provider | None, grant: GrantType) -> str:
+def _filled(template: str, client: Client, provider: Provider | None, grant: GrantType) -> str:
     """An endpoint for one client: host and directory in their places."""
     host, tenant = _host_and_tenant(client.tenant_authority)
     if provider is not None and provider.tenant:

@@ -50,6 +50,14 @@ def decide_work(error: BaseException, attempts: int) -> Decision:
     return Decision(min(_FIRST * 2 ** min(attempts - 1, 10), _LONGEST))
 
 
+def submission_again(attempts: int) -> float:
+    """Seconds until a refusal for now is tried again. Soon at first: greylisting and locks pass in minutes.
+
+    RFC 5321 section 4.5.4.1 wants half an hour, or a better strategy; after some attempts it is an hour.
+    """
+    return float(min(60.0 * 2 ** min(max(attempts, 1) - 1, 10), 3600.0))
+
+
 def trouble_again(attempts: int, *, absent: bool) -> float:
     """Seconds until a message in trouble is asked for again. An absent one is looked for in a later conversation."""
     first = 180.0 if absent else 10.0

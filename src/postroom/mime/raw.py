@@ -25,6 +25,7 @@ from postroom.mime.structure import ends_lines_in_crlf, longest_line
 from postroom.outbound import Body, Composed, Envelope, Recipient
 
 _LINE_END = re.compile(rb"\r+\n|\r|\n")
+_AUTHORS = (b"resent-sender", b"resent-from", b"sender", b"from")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
 _TOO_LONG = re.compile(rb"^[^\n]{1000}", re.MULTILINE)  # with its CR
 _IDENTITY = re.compile(r"\s*(<[!-;=?-~]{1,900}>)\s*\Z")
@@ -66,9 +67,18 @@ def take_raw(octets: bytes, hints: RawEnvelope, given: Given, *, most_recipients
     kept = b"".join(field.line for field in header if field.name not in _REMOVED)
     whole = kept + added + b"\r\n" + body
     facts = examine(kept)
-    beyond = not kept.isascii() or not all(one.address.isascii() for one in recipients) or not mail_from.isascii()
+    beyond = not (kept.isascii() and mail_from.isascii() and all(one.address.isascii() for one in recipients))
     kind = Body.EIGHT_BIT if beyond or not body.isascii() else Body.SEVEN_BIT
     return Composed(Envelope(mail_from, recipients, kind, beyond, hints.envid, hints.ret), whole, message_id, facts.subject)
+
+
+def author_of(header: bytes) -> str:
+    """Who a message is from by its header, however its lines end: as where no sender is known beside it. Empty where that cannot
+    be told."""
+    faults: list[DraftFault] = []
+    fields_, _ = _parted(_LINE_END.sub(b"\r\n", header) + b"\r\n", faults)
+    reading = _Envelope(fields_, faults)
+    return next((found[0].address for name in _AUTHORS if (found := reading._addresses(name))), "")
 
 
 def _fault(faults: list[DraftFault], problem: str, valid: str, value: str = "") -> None:
@@ -126,7 +136,7 @@ class _Envelope:
     def mail_from(self, hints: RawEnvelope, given: Given) -> str:
         if hints.mail_from is not None:
             return self._address(hints.mail_from, "the envelope's sender") if hints.mail_from else ""
-        for name in (b"resent-sender", b"resent-from", b"sender", b"from"):
+        for name in _AUTHORS:
             if found := self._addresses(name):
                 return found[0].address
         if not given.default_from or self._has(b"from"):

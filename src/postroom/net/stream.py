@@ -21,6 +21,8 @@ from postroom.net.deflate import Deflater, Inflating
 from postroom.net.proxied import open_through
 from postroom.settings import ProxySettings
 
+_ENDED = "the conversation was ended here"
+
 
 class Receiver(Protocol):
     """Lends room for octets (``wire.imap.fragments.Fragments`` is one)."""
@@ -130,7 +132,7 @@ def translated(error: BaseException, place: str, timeout: float = 0) -> NetworkE
         return TlsError(
             f"{place}: {error.reason or error}",
             remedy="Check port and pop-connection-security: ssl-tls speaks TLS at once (993), start-tls begins in clear (143); "
-            "by POP3 995 and 110.",
+            "by POP3 995 and 110; of an smtp-client smtp-connection-security, 465 and 587.",
         )
     if isinstance(error, TimeoutError):
         return TimedOut(f"{place} within {timeout:g} s")
@@ -219,7 +221,8 @@ class Stream(asyncio.BufferedProtocol):
 
     async def start_tls(self, dialer: Dialer, ca_file: Path | None, timeout: float) -> None:
         """Go on under TLS. The caller has seen to it that nothing in clear is left. Raises ``TlsError``, ``TimedOut``."""
-        assert self._transport is not None
+        if self._transport is None:
+            raise Lost(f"{self._place}: {self._gone or 'closed'}")
         context = dialer.context(ca_file)
         loop = asyncio.get_running_loop()
         try:
@@ -256,14 +259,22 @@ class Stream(asyncio.BufferedProtocol):
         """False once the conversation ended."""
         return self._transport is not None and self._gone is None
 
+    @property
+    def own_address(self) -> str:
+        """The address of our end; empty where it has none."""
+        name = self._transport.get_extra_info("sockname") if self._transport is not None else None
+        return str(name[0]) if isinstance(name, tuple) else ""
+
     def abort(self) -> None:
         """End the conversation at once."""
         if self._transport is not None:
+            self._gone = self._gone or _ENDED
             self._transport.abort()
 
     def close(self) -> None:
         """End the conversation once what was written has left."""
         if self._transport is not None:
+            self._gone = self._gone or _ENDED
             self._transport.close()
 
     # --- what the event loop calls
@@ -296,6 +307,7 @@ class Stream(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         words = str(exc) if exc is not None else "the server closed the connection"
         self._gone = self._gone or words
+        self._transport = None  # there is nothing left to end
         self._wake()
         self.resume_writing()
 

@@ -1,5 +1,7 @@
 """What one section cannot see alone: a client with what it names, with its provider, and with the other clients.
 
+Here stand the rules of pop-clients, and those of both sorts; ``checks_smtp`` and ``checks_oauth`` have the others.
+
 Each rule is a generator over one client's draft; it says nothing of a field whose value is wrong, because that is told
 already. A rule's fault keeps its own client down, never another.
 """
@@ -8,29 +10,42 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import TypeVar
 
 from postroom.model import Disposition
 from postroom.settings.checks_oauth import OAUTH_RULES
-from postroom.settings.context import GOOGLE, Context, Rule
+from postroom.settings.checks_smtp import SMTP_RULES
+from postroom.settings.context import GOOGLE, Context, PopRule, Rule, logs_in_by_token
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.pop_client import PopClient
 from postroom.settings.reading import Draft
+from postroom.settings.smtp_client import Client, SmtpClient
 from postroom.settings.values import SECRET_FORMS, is_loopback
 from postroom.settings.words import FirstRead, GrantType, MailboxType, Security
 
 GMAIL = "pop.gmail.com"  # where it is opened with a password
 
 
-def check(draft: Draft, context: Context) -> Iterator[Fault]:
-    """Judge one client by all rules."""
-    for rule in (*_RULES, *(OAUTH_RULES if draft.client.uses_oauth else ())):
-        yield from rule(draft, context)
+AnyClient = TypeVar("AnyClient", PopClient, SmtpClient)
 
 
-def needs(draft: Draft, context: Context) -> frozenset[str]:
+def check(context: Context) -> Iterator[Fault]:
+    """Judge all clients by all rules."""
+    for draft in context.everyone:
+        for rule in (*_RULES, *(OAUTH_RULES if context.means_oauth(draft) else ())):
+            yield from rule(draft, context)
+    for mailbox in context.drafts:
+        for pop_rule in _POP_RULES:
+            yield from pop_rule(mailbox, context)
+    for account in context.senders:
+        for smtp_rule in SMTP_RULES:
+            yield from smtp_rule(account, context)
+
+
+def needs(draft: Draft[Client], context: Context) -> frozenset[str]:
     """The other sections that a client cannot be without: where they are faulty, so is it."""
     needed = set(draft.blocked_by)
-    if draft.client.uses_oauth:
+    if logs_in_by_token(draft.client):
         if (draft.client.secret or "").lower() in context.secrets:
             needed.add(context.secrets[(draft.client.secret or "").lower()][1].name)
         authority = context.authority(draft)
@@ -39,7 +54,7 @@ def needs(draft: Draft, context: Context) -> frozenset[str]:
     return frozenset(needed)
 
 
-def resolved(draft: Draft, context: Context) -> PopClient:
+def resolved(draft: Draft[AnyClient], context: Context) -> AnyClient:
     """The client, naming its secret exactly as that secret's section does."""
     named = context.secrets.get((draft.client.secret or "").lower())
     return dataclasses.replace(draft.client, secret=named[0]) if named else draft.client
@@ -48,30 +63,76 @@ def resolved(draft: Draft, context: Context) -> PopClient:
 # --- every client ---------------------------------------------------------------------------------------------------
 
 
-def _password(draft: Draft, _: Context) -> Iterator[Fault]:
+def _password(draft: Draft[Client], _: Context) -> Iterator[Fault]:
     """A refresh token need not be written: ``postroom authorize`` puts it into the vault."""
-    grant = draft.client.grant_type
-    needed = grant is GrantType.PASSWORD if draft.client.uses_oauth else True
+    client = draft.client
+    needed = client.grant_type is GrantType.PASSWORD if client.uses_oauth else True
+    if isinstance(client, SmtpClient) and not client.authenticates:
+        return
     if needed and draft.lacks("password") and "grant_type" not in draft.wrong:
-        what = "the mailbox's password"
+        what = f"the {draft.noun}'s password"
         problem = f"{what} is required here and is not written"
         yield draft.fault("password", problem, valid=f"{what}, as {SECRET_FORMS}")
 
 
-def _server(draft: Draft, context: Context) -> Iterator[Fault]:
-    if not draft.client.mailbox or not draft.lacks("server") or "tenant_authority" in draft.wrong:
+def _server(draft: Draft[Client], context: Context) -> Iterator[Fault]:
+    client = draft.client
+    nameless = isinstance(client, PopClient) and not client.mailbox
+    if nameless or not draft.lacks("server") or "tenant_authority" in draft.wrong:
         return
-    if draft.client.uses_oauth and context.authority(draft) is None:
+    if client.uses_oauth and context.authority(draft) is None:
         return  # which is told already, and is the cause
+    if isinstance(client, SmtpClient) and not client.authenticates and context.forgets_mechanism(draft):
+        return  # likewise: with the mechanism the authority tells the server
     if context.server(draft) is None:
         yield draft.fault(
             "server",
-            "the option is required here and is not written, because the provider of this mailbox is not known",
-            valid="the name or address of the mailbox's host",
+            f"the option is required here and is not written, because the provider of this {draft.noun} is not known",
+            valid=f"the name or address of the {draft.noun}'s host",
         )
 
 
-def _move_target(draft: Draft, context: Context) -> Iterator[Fault]:
+def _in_clear(draft: Draft[Client], context: Context) -> Iterator[Fault]:
+    client, server = draft.client, context.server(draft)
+    if isinstance(client, PopClient) and (not client.mailbox or draft.lacks("type") or "type" in draft.wrong):
+        return  # which is told already
+    if client.security is not Security.NONE or server is None or "server" in draft.wrong or is_loopback(server):
+        return
+    if isinstance(client, PopClient) or client.authenticates:
+        what = "the access token" if client.uses_oauth else "the password"
+        yield draft.fault(
+            "security",
+            f"{what} and all mail cross the network in clear",
+            valid="ssl-tls, start-tls",
+            severity=Severity.WARNING,
+        )
+
+
+def _forgotten_mechanism(draft: Draft[Client], context: Context) -> Iterator[Fault]:
+    """What the seed's own list of steps leaves out. An account that does not log in for it cannot be meant so."""
+    if not context.forgets_mechanism(draft):
+        return
+    client = draft.client
+    secret = "" if draft.lacks("secret") else ", a client-id and a secret are written"
+    written = f"a Google authority{secret or ' and a client-id are written'}, but no mechanism"
+    remedy = f"Add the line: mail.{client.type.value.lower()}.auth.mechanisms = XOAUTH2"
+    if isinstance(client, PopClient) or client.authenticates:
+        problem, severity = f"{written}: password is used as it stands", Severity.WARNING
+    else:
+        problem, severity = f"{written}: nobody would log in", Severity.FAULT
+        remedy += "; enable-authentication may be left out then, or be true"
+        if client.enable_authentication is False:
+            severity = Severity.WARNING
+    yield draft.fault("mechanisms", problem, valid="XOAUTH2, where password is a refresh token", remedy=remedy, severity=severity)
+
+
+_RULES: tuple[Rule, ...] = (_password, _server, _in_clear, _forgotten_mechanism)
+
+
+# --- pop-clients ----------------------------------------------------------------------------------------------------
+
+
+def _move_target(draft: Draft[PopClient], context: Context) -> Iterator[Fault]:
     target = draft.client.processed_folder_path
     if draft.client.after_capture is not Disposition.MOVE or {"processed_folder_path", "after_capture"} & draft.wrong:
         return
@@ -85,13 +146,13 @@ def _move_target(draft: Draft, context: Context) -> Iterator[Fault]:
         )
 
 
-def _failed_items(draft: Draft, context: Context) -> Iterator[Fault]:
+def _failed_items(draft: Draft[PopClient], context: Context) -> Iterator[Fault]:
     target = draft.client.failed_items_folder_path
     if target is not None:
         yield from _not_read(draft, context, "failed_items_folder_path", target)
 
 
-def _not_read(draft: Draft, context: Context, name: str, target: str) -> Iterator[Fault]:
+def _not_read(draft: Draft[PopClient], context: Context, name: str, target: str) -> Iterator[Fault]:
     """A folder that messages are moved to must not be one that is read."""
     mine = context.identity(draft)
     for other in context.drafts:
@@ -105,7 +166,7 @@ def _not_read(draft: Draft, context: Context, name: str, target: str) -> Iterato
             return
 
 
-def _read_twice(draft: Draft, context: Context) -> Iterator[Fault]:
+def _read_twice(draft: Draft[PopClient], context: Context) -> Iterator[Fault]:
     mine = context.identity(draft)
     if mine is None or not draft.client.enable_client or {"folder_path", "enable_client"} & draft.wrong:
         return
@@ -122,33 +183,7 @@ def _read_twice(draft: Draft, context: Context) -> Iterator[Fault]:
             return
 
 
-def _in_clear(draft: Draft, context: Context) -> Iterator[Fault]:
-    identity = context.identity(draft)
-    if draft.client.security is Security.NONE and identity is not None and not is_loopback(str(identity[1])):
-        what = "the access token" if draft.client.uses_oauth else "the password"
-        yield draft.fault(
-            "security",
-            f"{what} and all mail cross the network in clear",
-            valid="ssl-tls, start-tls",
-            severity=Severity.WARNING,
-        )
-
-
-def _forgotten_mechanism(draft: Draft, context: Context) -> Iterator[Fault]:
-    if draft.client.mechanisms or "mechanisms" in draft.wrong or draft.lacks("tenant_authority"):
-        return
-    if context.authority(draft) == GOOGLE and not draft.lacks("client_id") and not draft.lacks("secret"):
-        mechanisms = f"mail.{draft.client.type.value.lower()}.auth.mechanisms"
-        yield draft.fault(
-            "mechanisms",
-            "a Google authority, a client-id and a secret are written, but no mechanism: password is used as it stands",
-            valid="XOAUTH2, where password is a refresh token",
-            remedy=f"Add the line: {mechanisms} = XOAUTH2",
-            severity=Severity.WARNING,
-        )
-
-
-def _pop3(draft: Draft, context: Context) -> Iterator[Fault]:
+def _pop3(draft: Draft[PopClient], context: Context) -> Iterator[Fault]:
     """A maildrop (RFC 1939) has no folders and no flags."""
     client = draft.client
     if client.type is not MailboxType.POP3 or "type" in draft.wrong:
@@ -175,4 +210,4 @@ def _pop3(draft: Draft, context: Context) -> Iterator[Fault]:
             yield draft.fault(name, "without effect: POP3 has no folders", severity=Severity.WARNING)
 
 
-_RULES: tuple[Rule, ...] = (_password, _server, _move_target, _failed_items, _read_twice, _in_clear, _pop3, _forgotten_mechanism)
+_POP_RULES: tuple[PopRule, ...] = (_move_target, _failed_items, _read_twice, _pop3)

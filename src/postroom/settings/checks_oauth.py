@@ -10,13 +10,14 @@ from postroom.settings.context import GOOGLE, MICROSOFT, Context, Rule
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.pop_client import MICROSOFT as MICROSOFT_URL
 from postroom.settings.reading import Draft
+from postroom.settings.smtp_client import Client
 from postroom.settings.values import OAUTH_MECHANISMS
 from postroom.settings.words import GrantType
 
 _WITHOUT_CLIENT = (GrantType.SERVICE_ACCOUNT, GrantType.EXTERNAL)  # whoever answers knows the application
 
 
-def _client_id(draft: Draft, _: Context) -> Iterator[Fault]:
+def _client_id(draft: Draft[Client], _: Context) -> Iterator[Fault]:
     if draft.lacks("client_id") and draft.client.grant_type not in _WITHOUT_CLIENT:
         yield draft.fault(
             "client_id",
@@ -25,7 +26,7 @@ def _client_id(draft: Draft, _: Context) -> Iterator[Fault]:
         )
 
 
-def _authority(draft: Draft, context: Context) -> Iterator[Fault]:
+def _authority(draft: Draft[Client], context: Context) -> Iterator[Fault]:
     if context.authority(draft) is None and "tenant_authority" not in draft.wrong:
         names = [name for name, _ in context.authorities.values()]
         sections = f"an authority-<name> section ({', '.join(names)})" if names else "an authority-<name> section"
@@ -36,7 +37,7 @@ def _authority(draft: Draft, context: Context) -> Iterator[Fault]:
         )
 
 
-def _grant_type(draft: Draft, context: Context) -> Iterator[Fault]:
+def _grant_type(draft: Draft[Client], context: Context) -> Iterator[Fault]:
     authority = context.authority(draft)
     grant = draft.client.grant_type
     if "grant_type" in draft.wrong or authority is None:
@@ -44,8 +45,8 @@ def _grant_type(draft: Draft, context: Context) -> Iterator[Fault]:
     if grant is None and authority == MICROSOFT:
         yield draft.fault(
             "grant_type",
-            "nothing is written, so the family's default holds at a Microsoft authority: the mailbox's password is sent to it "
-            "(password grant). It fails with multi-factor authentication and for most accounts; a consent given by postroom "
+            f"nothing is written, so the family's default holds at a Microsoft authority: the {draft.noun}'s password is sent to "
+            "it (password grant). It fails with multi-factor authentication and for most accounts; a consent given by postroom "
             "authorize is used before it",
             valid="client_credentials for a company's mailboxes, refresh_token for one account",
             remedy="Write grant-type = client_credentials, or grant-type = refresh_token and run: postroom authorize "
@@ -71,7 +72,7 @@ def _grant_type(draft: Draft, context: Context) -> Iterator[Fault]:
         )
 
 
-def _directory(draft: Draft, context: Context) -> Iterator[Fault]:
+def _directory(draft: Draft[Client], context: Context) -> Iterator[Fault]:
     if draft.client.grant_type is not GrantType.CLIENT_CREDENTIALS or context.authority(draft) != MICROSOFT:
         return
     named = urlsplit(draft.client.tenant_authority).path.strip("/")
@@ -84,7 +85,7 @@ def _directory(draft: Draft, context: Context) -> Iterator[Fault]:
         )
 
 
-def _external(draft: Draft, _: Context) -> Iterator[Fault]:
+def _external(draft: Draft[Client], _: Context) -> Iterator[Fault]:
     written = [name for name in ("token_command", "token_url") if not draft.lacks(name)]
     if draft.client.grant_type is GrantType.EXTERNAL:
         if len(written) != 1:
@@ -98,7 +99,7 @@ def _external(draft: Draft, _: Context) -> Iterator[Fault]:
             yield draft.fault(name, problem, remedy="Add the line: grant-type = external", severity=Severity.WARNING)
 
 
-def _one_resource(draft: Draft, context: Context) -> Iterator[Fault]:
+def _one_resource(draft: Draft[Client], context: Context) -> Iterator[Fault]:
     """Microsoft gives a token for one resource; words without a resource (openid, offline_access) go with any."""
     if draft.client.scope is None or context.authority(draft) != MICROSOFT:
         return
@@ -111,12 +112,12 @@ def _one_resource(draft: Draft, context: Context) -> Iterator[Fault]:
         )
 
 
-def _secret(draft: Draft, context: Context) -> Iterator[Fault]:
+def _secret(draft: Draft[Client], context: Context) -> Iterator[Fault]:
     grant = draft.client.grant_type
-    if draft.lacks("secret"):
+    name = draft.client.secret  # an smtp-client's has a default
+    if draft.lacks("secret") and (name or "").lower() not in context.secrets:
         yield from _secret_not_named(draft, context, grant)
         return
-    name = draft.client.secret
     if name is None or "secret" in draft.wrong:
         return
     if name.lower() not in context.secrets:
@@ -143,7 +144,7 @@ _BELONGS = {
 }
 
 
-def _secret_not_named(draft: Draft, context: Context, grant: GrantType | None) -> Iterator[Fault]:
+def _secret_not_named(draft: Draft[Client], context: Context, grant: GrantType | None) -> Iterator[Fault]:
     if grant is GrantType.SERVICE_ACCOUNT:
         problem, holds = "the option is required with grant-type = service_account and is not written", "a service-account"
     elif grant is GrantType.CLIENT_CREDENTIALS and draft.lacks("password"):
@@ -153,10 +154,14 @@ def _secret_not_named(draft: Draft, context: Context, grant: GrantType | None) -
         problem, holds = "the option is required with Google's OAuth and is not written", "the application's client_secret"
     else:
         return
-    yield draft.fault("secret", problem, valid=f"the name of a secret-<secretName> section with {holds}")
+    default = draft.client.secret
+    if default is not None:
+        problem += f", and there is no section secret-{default}, which it means then"
+    there = f"a section secret-{default} with {holds}; or " if default is not None else ""
+    yield draft.fault("secret", problem, valid=f"{there}the name of a secret-<secretName> section with {holds}")
 
 
-def _no_such_secret(draft: Draft, name: str, context: Context) -> Fault:
+def _no_such_secret(draft: Draft[Client], name: str, context: Context) -> Fault:
     names = [known for known, _ in context.secrets.values()]
     misspelt = bool(difflib.get_close_matches(name.lower(), context.secrets, 1, 0.5))
     return draft.fault(
@@ -168,19 +173,19 @@ def _no_such_secret(draft: Draft, name: str, context: Context) -> Fault:
     )
 
 
-def _other_home(draft: Draft, context: Context) -> Iterator[Fault]:
+def _other_home(draft: Draft[Client], context: Context) -> Iterator[Fault]:
     home = context.providers.authority_of_mailbox(draft.client.account)
     authority = context.authority(draft)
     if home is not None and authority in (GOOGLE, MICROSOFT) and authority != home:
         yield draft.fault(
             "tenant_authority",
-            f"the mailbox has an address of {home.capitalize()}, but its tokens come from {authority.capitalize()}",
+            f"the {draft.noun} has an address of {home.capitalize()}, but its tokens come from {authority.capitalize()}",
             valid=f"an authority of {home.capitalize()}",
             severity=Severity.WARNING,
         )
 
 
-def _mixed_mechanisms(draft: Draft, _: Context) -> Iterator[Fault]:
+def _mixed_mechanisms(draft: Draft[Client], _: Context) -> Iterator[Fault]:
     others = [mechanism for mechanism in draft.client.mechanisms if mechanism not in OAUTH_MECHANISMS]
     if others:
         yield draft.fault(

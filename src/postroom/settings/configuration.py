@@ -6,18 +6,22 @@ with what they name (``checks``). A fault keeps its own section down, and with i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from postroom.settings import checks, network
+from postroom.settings import checks, listener, network, web
+from postroom.settings.application import PullApplication, strange_clients
 from postroom.settings.context import Context, ProviderFacts
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.ini import Ini, IniSection, read_ini
+from postroom.settings.listener import ListenerAccount, ListenerSettings
 from postroom.settings.network import ProxySettings
 from postroom.settings.option import Surroundings, options_of
 from postroom.settings.pop_client import PopClient
+from postroom.settings.processing import ProcessingSettings
 from postroom.settings.properties import Values
 from postroom.settings.reading import (
     Draft,
@@ -30,24 +34,32 @@ from postroom.settings.reading import (
     read_values,
     require,
 )
+from postroom.settings.routing import Routes, route
 from postroom.settings.sections import (
     AUTHORITY,
-    DEFAULTS,
+    LISTENER,
+    LISTENER_ACCOUNT,
     LOG,
     POP_CLIENT,
+    PROCESSING,
     PROXY,
+    PULL,
     SECRET,
     SETTINGS,
+    SMTP_CLIENT,
     WEB,
     AuthoritySection,
+    ClientKind,
     LogSettings,
     SecretSection,
     SectionKind,
     ServerSettings,
-    WebSettings,
 )
+from postroom.settings.smtp_client import Client, SmtpClient
+from postroom.settings.web import WebSettings
 
 Record = TypeVar("Record")
+AnyClient = TypeVar("AnyClient", PopClient, SmtpClient)
 
 
 @dataclass(frozen=True)
@@ -67,13 +79,23 @@ class Configuration:
     hangs_on: Mapping[str, frozenset[str]] = field(default_factory=dict)  # clients: the faulty sections that they need
     named_files: frozenset[Path] = frozenset()  # files that values are read from; one's change is a change of the value
     proxy: ProxySettings = field(default_factory=ProxySettings)
+    applications: Mapping[str, PullApplication] = field(default_factory=dict)  # by section, in lower case
+    senders: Mapping[str, SmtpClient] = field(default_factory=dict)  # by section, in the order of the file
+    sender_sections: tuple[str, ...] = ()  # all smtp-client sections in the order of the file, faulty ones among them
+    routes: Routes = field(default_factory=dict)  # of all smtp-clients: a faulty one's mail waits, and takes no other way
+    processing: ProcessingSettings = field(default_factory=ProcessingSettings)
+    listener: ListenerSettings = field(default_factory=ListenerSettings)
 
     @property
     def whole(self) -> bool:
         """Whether a fault concerns the file as a whole, so that nothing of it can be used."""
         return any(fault.whole for fault in self.faults)
 
-    def proxy_of(self, client: PopClient) -> ProxySettings | None:
+    def route(self, address: str) -> str | None:
+        """The section of the account that sends for a From address; None where there is none."""
+        return route(address, self.routes)
+
+    def proxy_of(self, client: Client) -> ProxySettings | None:
         """The proxy that a client's connections are made through: its own, else the section's where that is used."""
         return client.proxy or (self.proxy if self.proxy.use_proxy else None)
 
@@ -138,30 +160,30 @@ class _Parsing:
             check_section_name(section, self._findings)
         secrets = self._named(SECRET, SecretSection)
         authorities = self._named(AUTHORITY, AuthoritySection)
-        settings, web, log = self._settings(), self._single(WEB, WebSettings), self._single(LOG, LogSettings)
+        settings, web_, log = self._settings(), self._web(), self._single(LOG, LogSettings)
         proxy, proxies = self._proxy()
-        drafts = self._drafts()
-        context = Context(self._places(SECRET), self._places(AUTHORITY), self._providers, drafts)
-        for draft in drafts:
-            for fault in checks.check(draft, context):
-                self._findings.add(fault)
+        processing, listening = self._single(PROCESSING, ProcessingSettings), self._listener()
+        drafts, senders = self._drafts(POP_CLIENT, PopClient), self._drafts(SMTP_CLIENT, SmtpClient)
+        context = Context(self._places(SECRET), self._places(AUTHORITY), self._providers, drafts, senders)
+        for fault in checks.check(context):
+            self._findings.add(fault)
+        applications = self._applications(drafts)
         faults = self._findings.faults()
         guilty = {fault.section for fault in faults if fault.severity is Severity.FAULT and fault.section}
         needs = {
             draft.client.section: checks.needs(draft, context) | (proxies if draft.client.proxy is None else frozenset())
-            for draft in drafts
+            for draft in context.everyone
         }
         hangs_on = {section: needed & guilty for section, needed in needs.items()}
         hangs_on = {section: guilt for section, guilt in hangs_on.items() if guilt}
         faulty = frozenset(guilty | set(hangs_on))
-        sound = [draft for draft in drafts if draft.client.section not in faulty]
         return Configuration(
             file=self._file,
-            clients={draft.client.section: checks.resolved(draft, context) for draft in sound},
+            clients=_sound(drafts, faulty, context),
             secrets={secret.name: secret for section, secret in secrets.items() if section not in faulty},
             authorities={known.name: known for section, known in authorities.items() if section not in faulty},
             settings=settings,
-            web=web,
+            web=web_,
             log=log,
             faults=faults,
             faulty=faulty,
@@ -169,6 +191,12 @@ class _Parsing:
             hangs_on=hangs_on,
             named_files=frozenset(self._named_files),
             proxy=proxy,
+            applications={known.section: known for section, known in applications.items() if section not in faulty},
+            senders=_sound(senders, faulty, context),
+            sender_sections=tuple(draft.client.section for draft in senders),
+            routes={draft.client.section: draft.client.addresses for draft in senders if "addresses" not in draft.wrong},
+            processing=processing,
+            listener=ListenerSettings() if any(name.lower() == LISTENER.name for name in guilty) else listening,
         )
 
     def _of_kind(self, kind: SectionKind) -> list[tuple[IniSection, str]]:
@@ -195,6 +223,17 @@ class _Parsing:
             return record(**self._values(kind, section).sound)
         return record()
 
+    def _web(self) -> WebSettings:
+        settings = self._single(WEB, WebSettings)
+        for section, _ in self._of_kind(WEB):
+            options = options_of(WebSettings)
+            for name, problem, valid in web.complaints(settings):
+                self._findings.add(fault_of(str(self._file), section, options[name], problem, valid))
+            for name, problem, remedy in web.remarks(settings):
+                fault = fault_of(str(self._file), section, options[name], problem, "")
+                self._findings.add(dataclasses.replace(fault, remedy=remedy, severity=Severity.WARNING))
+        return settings
+
     def _proxy(self) -> tuple[ProxySettings, frozenset[str]]:
         """The proxy, and the name of its section where clients cannot be without it: none of them goes past it by mistake."""
         for section, _ in self._of_kind(PROXY):
@@ -216,13 +255,41 @@ class _Parsing:
         directory = sound.get("data_directory", _data_directory(self._file))
         return ServerSettings(**{"data_directory": directory, "vault_key": directory / "vault.key", **sound})
 
-    def _drafts(self) -> tuple[Draft, ...]:
-        shared = self._ini.sections.get(DEFAULTS)
+    def _applications(self, drafts: Sequence[Draft[PopClient]]) -> dict[str, PullApplication]:
+        """The applications by their sections as written."""
+        found = {}
+        for section, name in self._of_kind(PULL):
+            values = self._values(PULL, section)
+            found[section.name] = PullApplication(section=section.name.lower(), name=name, **values.sound)
+            for strange in strange_clients(found[section.name], [draft.client.section for draft in drafts]):
+                option = options_of(PullApplication)["clients"]
+                fault = fault_of(str(self._file), section, option, f"no pop-client is named {strange}", "")
+                self._findings.add(dataclasses.replace(fault, severity=Severity.WARNING))
+        return found
+
+    def _listener(self) -> ListenerSettings:
+        """Where programs hand mail in, and those of them whose sections are sound."""
+        accounts = self._named(LISTENER_ACCOUNT, ListenerAccount)
+        for section, _ in self._of_kind(LISTENER):
+            values = self._values(LISTENER, section)
+            found = ListenerSettings(accounts=tuple(accounts.values()), **values.sound)
+            lacking = frozenset(options_of(ListenerSettings).keys() - values.written.keys())
+            for name, problem, valid in listener.complaints(found, lacking, bool(self._of_kind(LISTENER_ACCOUNT))):
+                option = options_of(ListenerSettings)[name]
+                self._findings.add(fault_of(str(self._file), section, option, problem, valid))
+            return found
+        return ListenerSettings()
+
+    def _drafts(self, kind: ClientKind, record: Callable[..., AnyClient]) -> tuple[Draft[AnyClient], ...]:
+        shared = self._ini.sections.get(kind.shared)
         if shared is not None:
-            read_shared(shared, self._findings, self._surroundings)
-        return tuple(
-            read_client(section, name, shared, self._findings, self._surroundings) for section, name in self._of_kind(POP_CLIENT)
-        )
+            read_shared(kind, shared, self._findings, self._surroundings)
+        return tuple(read_client(kind, record, place, shared, self._findings, self._surroundings) for place in self._of_kind(kind))
 
     def _places(self, kind: SectionKind) -> dict[str, tuple[str, IniSection]]:
         return {name.lower(): (name, section) for section, name in self._of_kind(kind)}
+
+
+def _sound(drafts: Iterable[Draft[AnyClient]], faulty: Collection[str], context: Context) -> dict[str, AnyClient]:
+    """The clients that can be used, by section."""
+    return {d.client.section: checks.resolved(d, context) for d in drafts if d.client.section not in faulty}

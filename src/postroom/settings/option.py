@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 NO_DEFAULT = "No default value"
 REQUIRED = "Required"
+_TYPE = re.compile("<(?:server-)?type>")
 
 
 class Effect(enum.Enum):
@@ -54,7 +56,7 @@ Parse = Callable[[str, Surroundings], object]
 class Option:
     """One option as declared."""
 
-    name: str  # as it is written in the file; "<type>" stands for the section's type in lower case
+    name: str  # as it is written in the file; "<type>", "<server-type>" stand for the section's type in lower case
     parse: Parse
     default: str  # printed words
     valid: str  # which values are valid
@@ -69,7 +71,7 @@ class Option:
 
     def written(self, type_word: str) -> str:
         """The name as a section of that type has it."""
-        return self.name.replace("<type>", type_word.lower())
+        return _TYPE.sub(lambda _: type_word.lower(), self.name)
 
 
 def option(
@@ -100,6 +102,19 @@ def option(
     if required or computed:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=None if default is None else parse(default, NOWHERE), metadata=metadata)
+
+
+def also(record: type, field: str, effect: Effect, *, default: str | None = None, **changes: Any) -> Any:
+    """Declare a field as another record's option that acts at another time, with what else differs.
+
+    ``changes`` are of ``Option``, but for ``default_words``, printed in the place of the default.
+    """
+    other = next(known for known in dataclasses.fields(record) if known.name == field)
+    declared: Option = other.metadata["option"]
+    words = changes.pop("default_words", default if default is not None else declared.default)
+    declared = dataclasses.replace(declared, effect=effect, default=words, required=False, **changes)
+    value = None if other.default is dataclasses.MISSING else other.default
+    return dataclasses.field(default=value if default is None else declared.parse(default, NOWHERE), metadata={"option": declared})
 
 
 @functools.cache

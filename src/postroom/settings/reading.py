@@ -5,27 +5,30 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from postroom.settings import properties
 from postroom.settings.faults import MASK, Fault, Severity, shown, sounds_secret
 from postroom.settings.ini import Entry, IniSection
 from postroom.settings.option import Option, Surroundings, options_of
-from postroom.settings.pop_client import PopClient
 from postroom.settings.properties import Values, names_of
 from postroom.settings.sections import (
-    DEFAULTS,
     OPTIONS_WITHOUT_EFFECT,
-    POP_CLIENT,
     SECTIONS,
     SECTIONS_WITHOUT_EFFECT,
+    SHARED,
+    ClientKind,
     SectionKind,
 )
+from postroom.settings.smtp_client import Client, SmtpClient
 from postroom.settings.values import OAUTH_MECHANISMS
 from postroom.settings.words import MailboxType
 
 _PLACEHOLDERS: Mapping[str, object] = {"type": MailboxType.IMAP, "mailbox": ""}  # of a draft, for what it must have
+
+Client_co = TypeVar("Client_co", bound=Client, covariant=True)
 
 
 class Findings:
@@ -52,15 +55,20 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A pop-client before it is judged: what is wrong or missing has its default, or something that means nothing."""
+class Draft(Generic[Client_co]):
+    """A client before it is judged: what is wrong or missing has its default, or something that means nothing."""
 
     file: str
-    client: PopClient
+    client: Client_co
     line: int  # of the section's head
     written: Mapping[str, Entry]
     wrong: frozenset[str]
     blocked_by: frozenset[str]  # the section of shared values, where what it takes from there is faulty
+
+    @property
+    def noun(self) -> str:
+        """What the section is, in words."""
+        return "account" if isinstance(self.client, SmtpClient) else "mailbox"
 
     def lacks(self, name: str) -> bool:
         """Whether nothing is written for a field. A wrong value is written."""
@@ -77,7 +85,8 @@ class Draft:
         mask: bool = False,
     ) -> Fault:
         """A fault of this client about an option: at its line, or at the section's head where it is not written."""
-        option = options_of(PopClient)[name]
+        kind: type = type(self.client)
+        option = options_of(kind)[name]
         entry = self.written.get(name)
         value = "" if entry is None else MASK if option.secret or mask else shown(entry.value)
         return Fault(
@@ -107,9 +116,9 @@ def kind_of(name: str) -> tuple[SectionKind, str] | None:
 def check_section_name(section: IniSection, findings: Findings) -> None:
     """Warn of a section that acts on nothing."""
     torn = any(fault.line == section.line for fault in findings.torn)
-    if torn or kind_of(section.name) or section.name.lower() == DEFAULTS:
+    if torn or kind_of(section.name) or section.name.lower() in SHARED:
         return
-    names = [DEFAULTS, *(kind.name for kind in SECTIONS)]
+    names = [*SHARED, *(kind.name for kind in SECTIONS)]
     if any(_matches(section.name.lower(), pattern) for pattern in SECTIONS_WITHOUT_EFFECT):
         problem, valid, remedy = "the section is known, but without effect in this version", "", ""
     else:
@@ -148,7 +157,7 @@ def read_values(
     for entry in entries:
         name = fields.get(entry.name.lower())
         if name is None:
-            if entry.section.lower() != DEFAULTS or not properties.acts_elsewhere(entry.name, options.values()):
+            if not _acts_elsewhere(kind, entry, options):
                 findings.add(_stray(kind, entry, findings.file, fields))
         elif entry.value:
             if _told_twice(options[name], values.written.get(name), entry, findings):
@@ -166,7 +175,14 @@ def read_values(
 
 def known_options(kind: SectionKind) -> Mapping[str, Option]:
     """All that a section of this kind acts on, by field."""
-    return {**options_of(kind.record), **(options_of(kind.properties) if kind.properties else {})}
+    return {**options_of(kind.record), **(options_of(kind.properties.record) if isinstance(kind, ClientKind) else {})}
+
+
+def _acts_elsewhere(kind: SectionKind, entry: Entry, options: Mapping[str, Option]) -> bool:
+    """Whether a shared property acts in clients of another type than the one that is read."""
+    if not isinstance(kind, ClientKind) or entry.section.lower() != kind.shared:
+        return False
+    return properties.acts_elsewhere(entry.name, options.values(), kind.properties.types)
 
 
 def _told_twice(option: Option, before: Entry | None, entry: Entry, findings: Findings) -> bool:
@@ -200,7 +216,7 @@ def _stray(kind: SectionKind, entry: Entry, file: str, fields: Mapping[str, str]
     if name in OPTIONS_WITHOUT_EFFECT.get(kind.name, ()):
         problem = "the option is known, but without effect in this version"
     elif name.startswith("mail."):
-        problem, remedy = "accepted, without effect", properties.remark(name)
+        problem, remedy = "accepted, without effect", _remark(kind, name)
         if name.endswith(".auth.mechanisms"):
             mechanisms = next((known for known in fields if known.endswith(".auth.mechanisms")), "")
             remedy = f"In this section the option is {mechanisms}." if mechanisms else ""
@@ -211,6 +227,10 @@ def _stray(kind: SectionKind, entry: Entry, file: str, fields: Mapping[str, str]
     hidden = sounds_secret(name) or any(options[fields[near]].secret for near in difflib.get_close_matches(name, fields))
     value = MASK if hidden and entry.value else shown(entry.value)
     return Fault(file, entry.line, entry.section, shown(entry.name), value, problem, "", remedy, Severity.WARNING)
+
+
+def _remark(kind: SectionKind, name: str) -> str:
+    return properties.remark(name, kind.properties) if isinstance(kind, ClientKind) else ""
 
 
 def require(kind: SectionKind, section: IniSection, values: Values, findings: Findings, type_word: str = "") -> None:
@@ -229,32 +249,41 @@ def fault_of(file: str, section: IniSection, option: Option, problem: str, valid
     return Fault(file, entry.line if entry else section.line, section.name, option.name, value, problem, valid)
 
 
-def read_shared(section: IniSection, findings: Findings, surroundings: Surroundings) -> None:
+def read_shared(kind: ClientKind, section: IniSection, findings: Findings, surroundings: Surroundings) -> None:
     """Find what is wrong in the values that all clients share, whether or not a client takes them."""
-    read_values(POP_CLIENT, section.entries.values(), findings, surroundings, type_word=MailboxType.IMAP.value)
+    read_values(kind, section.entries.values(), findings, surroundings, type_word=kind.properties.types[0])
 
 
-def read_client(section: IniSection, name: str, shared: IniSection | None, findings: Findings, surroundings: Surroundings) -> Draft:
-    """Read one client with the shared values behind its own."""
+def read_client(
+    kind: ClientKind,
+    record: Callable[..., Client_co],
+    place: tuple[IniSection, str],
+    shared: IniSection | None,
+    findings: Findings,
+    surroundings: Surroundings,
+) -> Draft[Client_co]:
+    """Read one client, a section with the name within its sort, with the shared values behind its own."""
+    section, name = place
     entries = {**(shared.entries if shared else {}), **section.entries}
-    type_word = entries["type"].value if "type" in entries else MailboxType.IMAP.value
+    type_word = entries[kind.typed_by].value if kind.typed_by in entries else kind.properties.types[0]
     oauth = _oauth_on(properties.mechanisms_of(entries, type_word))
     own_last = sorted(entries.values(), key=lambda entry: entry.section == section.name)
-    values = read_values(POP_CLIENT, own_last, findings, surroundings, type_word=type_word, oauth=oauth)
-    for complaint in properties.apply(values, section.name):
-        findings.add(_complained(complaint, values, section, findings.file))
-    require(POP_CLIENT, section, values, findings, type_word)
+    values = read_values(kind, own_last, findings, surroundings, type_word=type_word, oauth=oauth)
+    for complaint in properties.apply(kind.properties, values, section.name):
+        findings.add(_complained(kind, complaint, values, section, findings.file))
+    require(kind, section, values, findings, type_word)
     wrong_shared = any(values.written[field].section != section.name for field in values.wrong)
     torn_shared = shared is not None and any(fault.section == shared.name for fault in findings.torn)
     blocked_by = {shared.name} if shared and (wrong_shared or torn_shared) else set()
-    record = PopClient(section=section.name, name=name, **{**_PLACEHOLDERS, **values.sound})
-    return Draft(findings.file, record, section.line, values.written, frozenset(values.wrong), frozenset(blocked_by))
+    placeholders = {name: value for name, value in _PLACEHOLDERS.items() if name in options_of(kind.record)}
+    client = record(section=section.name, name=name, **{**placeholders, **values.sound})
+    return Draft(findings.file, client, section.line, values.written, frozenset(values.wrong), frozenset(blocked_by))
 
 
-def _complained(complaint: properties.Complaint, values: Values, section: IniSection, file: str) -> Fault:
+def _complained(kind: ClientKind, complaint: properties.Complaint, values: Values, section: IniSection, file: str) -> Fault:
     """A fault of properties. Where they are shared it is the client's own: only there they meet with its type."""
     entry = values.written[complaint.name]
-    option = options_of(properties.MailProperties)[complaint.name]
+    option = options_of(kind.properties.record)[complaint.name]
     value = MASK if option.secret else shown(entry.value)
     severity = Severity.FAULT if complaint.keeps_down else Severity.WARNING
     return Fault(file, entry.line, section.name, entry.name, value, complaint.problem, "", complaint.remedy, severity)

@@ -10,11 +10,13 @@ import sys
 from dataclasses import dataclass
 
 from postroom.settings.option import Option
+from postroom.settings.properties import names_of
 from postroom.settings.reading import known_options
 from postroom.settings.sections import (
     OPTIONS_WITHOUT_EFFECT,
     SECTIONS,
     SECTIONS_WITHOUT_EFFECT,
+    ClientKind,
     SectionKind,
 )
 
@@ -59,10 +61,15 @@ def reference() -> tuple[Entry, ...]:
 def find_entries(name: str) -> tuple[Entry, ...]:
     """The options of that name in any case, in whatever sections. Empty where there is none.
 
-    A name of ``mail.<type>.…`` may be given with any type.
+    A name of ``mail.<type>.…`` may be given with any type that its section has.
     """
     wanted = name.strip().lower()
-    return tuple(entry for entry in reference() if _is_named(entry.name, wanted))
+    return tuple(
+        _entry(kind, option)
+        for kind in SECTIONS
+        for option in known_options(kind).values()
+        if wanted == option.name.lower() or any(wanted in names_of(option, word) for word in _types(kind))
+    )
 
 
 def nearest_names(name: str) -> tuple[str, ...]:
@@ -72,9 +79,8 @@ def nearest_names(name: str) -> tuple[str, ...]:
 
 
 def named_like(beginning: str) -> tuple[str, ...]:
-    """Names that begin so, in any case. A ``<type>`` in them is imap or pop3."""
-    types = ("imap", "pop3")
-    names = (entry.name.replace("<type>", word) for entry in reference() for word in types)
+    """Names that begin so, in any case. A type in them is each of its section's."""
+    names = (option.written(word) for kind in SECTIONS for option in known_options(kind).values() for word in _types(kind) or ("",))
     return tuple(dict.fromkeys(name for name in names if name.lower().startswith(beginning.lower())))
 
 
@@ -90,6 +96,11 @@ def options_markdown() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _types(kind: SectionKind) -> tuple[str, ...]:
+    """The types that a section of this sort may have, in lower case."""
+    return kind.properties.types if isinstance(kind, ClientKind) else ()
+
+
 def _entry(kind: SectionKind, option: Option) -> Entry:
     return Entry(
         name=option.name,
@@ -102,14 +113,6 @@ def _entry(kind: SectionKind, option: Option) -> Entry:
         ours=option.ours,
         sentence=option.sentence,
     )
-
-
-def _is_named(declared: str, wanted: str) -> bool:
-    before, pattern, after = declared.lower().partition("<type>")
-    if not pattern or wanted == declared.lower():
-        return wanted == declared.lower()
-    kind = wanted.removeprefix(before).removesuffix(after)
-    return wanted == f"{before}{kind}{after}" and kind.isalnum()
 
 
 def _markdown(entry: Entry) -> str:

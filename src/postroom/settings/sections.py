@@ -1,4 +1,4 @@
-"""Every section. A pop-client's options are in ``pop_client`` and ``mailbox``, the others' here.
+"""Every section. Those of clients, the listener, processing and the proxy are declared in modules of their own.
 
 To add an option, declare it in its section's record; parsing, ``postroom options``, ``docs/options.md`` and the JSON
 follow. Only what acts is declared. Names that the product knows and does not act on yet stand at the end, so that a
@@ -16,10 +16,17 @@ from pathlib import Path
 
 from postroom.secret import Secret
 from postroom.settings import values
+from postroom.settings.application import PullApplication
+from postroom.settings.listener import ListenerAccount, ListenerSettings
 from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, option
 from postroom.settings.pop_client import PopClient
-from postroom.settings.properties import MailProperties
+from postroom.settings.pop_properties import POP_PROPERTIES
+from postroom.settings.processing import ProcessingSettings
+from postroom.settings.properties import Properties
+from postroom.settings.smtp_client import SmtpClient
+from postroom.settings.smtp_properties import SMTP_PROPERTIES
+from postroom.settings.web import WebSettings
 from postroom.settings.words import PublishingStatus
 
 _WHOLE = "The option."
@@ -188,31 +195,16 @@ class ServerSettings:
         sentence="How often the service compares what each mailbox's server holds with what is accounted for here, as `postroom "
         "audit` does. What is missing is fetched, and told of.",
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebSettings:
-    """Where the server answers for itself: health and metrics."""
-
-    listen: tuple[str, int] = option(
-        "listen",
-        values.listen,
-        default="127.0.0.1:8025",
-        valid="HOST:PORT; port 0 takes a free one",
+    restart_changed_clients: bool = option(
+        "restart-changed-clients",
+        values.boolean,
+        default="true",
+        valid=values.BOOLEAN,
         effect=Effect.RESTART,
         ours=_WHOLE,
-        sentence="Where health and metrics are served.",
+        sentence="Whether an smtp-client whose options changed is restarted by itself, between two messages. With `false` it "
+        "goes on as it is, and status shows it as *restart pending*, until `postroom restart` or a start of the server.",
     )
-
-    @property
-    def host(self) -> str:
-        """The host's name or address."""
-        return self.listen[0]
-
-    @property
-    def port(self) -> int:
-        """The port; 0 takes a free one."""
-        return self.listen[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,16 +240,37 @@ class SectionKind:
     sentence: str
     bare: bool = True  # a section with just this name
     named: bool = False  # sections with this name and a further part
-    properties: type | None = None  # JavaMail's, which stand in for its options
 
 
-POP_CLIENT = SectionKind(
+@dataclass(frozen=True)
+class ClientKind(SectionKind):
+    """A sort of section that logs in somewhere; what all of its sections share may stand in one more."""
+
+    named: bool = True
+    typed_by: str = ""  # the option that says the type
+    properties: Properties = POP_PROPERTIES  # JavaMail's, which stand in for its options
+
+    @property
+    def shared(self) -> str:
+        """The section of shared values."""
+        return f"defaults-{self.name}"
+
+
+POP_CLIENT = ClientKind(
     "pop-client",
     PopClient,
     "One mailbox that is read; `pop-client` or `pop-client-<name>`. What all of them share may stand in "
     "`defaults-pop-client`; a section's own value wins.",
-    named=True,
-    properties=MailProperties,
+    typed_by="type",
+)
+SMTP_CLIENT = ClientKind(
+    "smtp-client",
+    SmtpClient,
+    "One account that mail is sent by; `smtp-client` or `smtp-client-<name>`. What all of them share may stand in "
+    "`defaults-smtp-client`; a section's own value wins. A changed account is restarted between two messages, or with "
+    "`settings.restart-changed-clients = false` when `postroom restart` says so.",
+    typed_by="server-type",
+    properties=SMTP_PROPERTIES,
 )
 SECRET = SectionKind("secret-<secretName>", SecretSection, "The secret of one application.", bare=False, named=True)
 AUTHORITY = SectionKind(
@@ -268,29 +281,55 @@ AUTHORITY = SectionKind(
     bare=False,
     named=True,
 )
+PROCESSING = SectionKind("email-processing", ProcessingSettings, "How mail is treated, whatever the client.")
+LISTENER = SectionKind(
+    "smtp-listener",
+    ListenerSettings,
+    "Where programs hand mail in that speak SMTP only; it leaves by the account of its From address. Off by default.",
+)
+LISTENER_ACCOUNT = SectionKind(
+    "smtp-listener-account-<name>",
+    ListenerAccount,
+    "A program that may hand mail in; `<name>` is its login name, in any case.",
+    bare=False,
+    named=True,
+)
 SETTINGS = SectionKind("settings", ServerSettings, "What concerns the whole server.")
-WEB = SectionKind("web", WebSettings, "Where the server answers for itself.")
+WEB = SectionKind("web", WebSettings, "Where the server answers for itself: the REST API, health and metrics.")
 LOG = SectionKind("log", LogSettings, "What is written to the log.")
-PROXY = SectionKind("proxy", ProxySettings, "Through whom mailboxes and token authorities are reached.")
+PULL = SectionKind(
+    "pull-<name>",
+    PullApplication,
+    "One application that reads messages by lease and acknowledges them (`POST /v1/pull/<name>/lease`, `postroom pull`).",
+    bare=False,
+    named=True,
+)
+PROXY = SectionKind("proxy", ProxySettings, "Through whom servers of mail and token authorities are reached.")
 
-SECTIONS = (POP_CLIENT, SECRET, AUTHORITY, PROXY, SETTINGS, WEB, LOG)
-DEFAULTS = "defaults-pop-client"
+CLIENTS = (POP_CLIENT, SMTP_CLIENT)
+SECTIONS = (*CLIENTS, SECRET, AUTHORITY, PULL, PROXY, PROCESSING, LISTENER, LISTENER_ACCOUNT, SETTINGS, WEB, LOG)
+SHARED = tuple(kind.shared for kind in CLIENTS)
 
 OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
+    SMTP_CLIENT.name: ("allow-delegate", "exchange-version"),
     AUTHORITY.name: ("revocation_endpoint", "introspection_endpoint", "jwks_uri"),
-    SETTINGS.name: ("database-url", "restart-changed-clients"),
-    WEB.name: ("public-url",),
+    PROCESSING.name: (
+        "attachment-mngt",
+        "enable-message-id-check",
+        "ndr-senders-list",
+        "autowar-detect-period",
+        "enable-autowar-detect",
+        "autowar-max-reply-count",
+        "enable-mail-loops",
+        "default-domain",
+        "enable-extract-uuencoded-file",
+    ),
+    SETTINGS.name: ("database-url",),
 }
 """Names that the product knows and that do not act in this version, by sort of section."""
 
 SECTIONS_WITHOUT_EFFECT = (
-    "smtp-client",
-    "smtp-client-<name>",
-    "defaults-smtp-client",
-    "email-processing",
-    "smtp-listener",
     "webhook-<name>",
-    "pull-<name>",
     "stream-<name>",
     "folder-<name>",
 )

@@ -233,6 +233,14 @@ def endpoint(value: str, surroundings: Surroundings) -> str:
     return value
 
 
+def base_url(value: str, surroundings: Surroundings) -> str:
+    """The beginning of addresses: https, or http to this machine, without a query."""
+    address = endpoint(value, surroundings)
+    if "?" in address:
+        raise ValueError("has a query in it")
+    return address
+
+
 def listen(value: str, surroundings: Surroundings) -> tuple[str, int]:
     """``HOST:PORT``; an IPv6 address stands in brackets. Port 0 takes a free one."""
     name, colon, port = value.rpartition(":")
@@ -312,6 +320,12 @@ def certificate(value: str, surroundings: Surroundings) -> str:
     return _contents(certificates(value, surroundings), surroundings).decode("ascii", "replace")
 
 
+def private_key_file(value: str, surroundings: Surroundings) -> Path:
+    """A PEM file with a private key that needs no passphrase."""
+    private_key(value, surroundings)
+    return path(value.removeprefix("file:").strip(), surroundings)
+
+
 def private_key(value: str, surroundings: Surroundings) -> Secret:
     """The text of a PEM file with a private key that needs no passphrase."""
     file = path(value.removeprefix("file:").strip(), surroundings)
@@ -383,6 +397,16 @@ def mail_address(value: str, _: Surroundings) -> str:
     if not _ADDRESS.fullmatch(value):
         raise ValueError("is not an e-mail address")
     return value
+
+
+def addresses(value: str, _: Surroundings) -> tuple[str, ...]:
+    """E-mail addresses and domains, in lower case, each once. A domain may be written with an @ before it."""
+    found = []
+    for part in filter(None, (part.strip().lower() for part in value.split(","))):
+        if not (_ADDRESS.fullmatch(part) or all(map(_LABEL.fullmatch, part.removeprefix("@").split(".")))):
+            raise ValueError("holds something that is neither an e-mail address nor a domain")
+        found.append(part.removeprefix("@"))
+    return tuple(dict.fromkeys(found))
 
 
 def header_name(value: str, _: Surroundings) -> str:

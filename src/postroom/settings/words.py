@@ -12,6 +12,19 @@ class MailboxType(enum.Enum):
     POP3 = "POP3"
 
 
+class ServerType(enum.Enum):
+    """The protocol by which an account sends."""
+
+    SMTP = "SMTP"
+
+
+class InDoubt(enum.Enum):
+    """What becomes of a recipient whose acceptance is not known."""
+
+    HOLD = "hold"
+    RESEND = "resend"
+
+
 class Security(enum.Enum):
     """How a connection is protected."""
 

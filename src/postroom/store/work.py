@@ -6,20 +6,20 @@ A claim has a token; whoever comes back with an outdated one changes nothing, be
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import apsw
 
 from postroom.errors import StoreError
 from postroom.model import WORK_MOVES, Facts, Reference, Work, WorkKind, WorkState
-from postroom.store import copies
+from postroom.store import applications, copies
 
 # SQLite uses the index on open work only where its own condition stands beside (sqlite.org/partialindex.html section 2).
 _OPEN = "state IN ('ready', 'leased')"
 _CLAIM = f"""
 UPDATE work SET state = 'leased', holder = ?1, token = token + 1, attempts = attempts + 1
-WHERE id IN (SELECT id FROM work WHERE {_OPEN} AND state = 'ready' AND kind = ?2 AND not_before <= ?3
+WHERE id IN (SELECT id FROM work WHERE {_OPEN} AND state = 'ready' AND kind = ?2 AND lane = ?5 AND not_before <= ?3
              ORDER BY not_before, id LIMIT ?4)
 RETURNING id, subject, attempts, first_failed_at, token"""  # noqa: S608 - constants
 _REFERENCES = """
@@ -34,17 +34,19 @@ WHERE messages.id = value ->> 2
 _DONE = """
 UPDATE work SET state = 'done', fault = '' FROM json_each(?) AS done
 WHERE work.id = value ->> 0 AND work.token = value ->> 1 AND work.state = 'leased'"""
-_HOLDERS = "SELECT DISTINCT holder FROM work WHERE state = 'leased'"
-_RECLAIM = f"UPDATE work SET state = 'ready', holder = '' WHERE {_OPEN} AND state = 'leased' AND holder = ?"  # noqa: S608
+_HOLDERS = f"SELECT DISTINCT holder FROM work WHERE {_OPEN} AND state = 'leased' AND kind = ? AND lane = ?"  # noqa: S608
+_RECLAIM = f"""
+UPDATE work SET state = 'ready', holder = ''
+WHERE {_OPEN} AND state = 'leased' AND kind = ?2 AND lane = ?3 AND holder = ?1"""  # noqa: S608
 _MOVE = """
 UPDATE work SET state = ?2, not_before = ?4, first_failed_at = ?5, fault = ?6, holder = ''
 WHERE id = ?1 AND token = ?3 AND state = 'leased'"""
-_NEXT = f"SELECT min(not_before) FROM work WHERE {_OPEN} AND state = 'ready' AND kind = ?"  # noqa: S608
+_NEXT = f"SELECT min(not_before) FROM work WHERE {_OPEN} AND state = 'ready' AND kind = ? AND lane = ?"  # noqa: S608
 
 
-def claim(db: apsw.Connection, kind: WorkKind, holder: str, now: float, limit: int) -> list[Work]:
-    """Take up to ``limit`` pieces that are due."""
-    rows: Any = db.execute(_CLAIM, (holder, kind.value, now, limit)).fetchall()
+def claim(db: apsw.Connection, kind: WorkKind, lane: str, holder: str, now: float, limit: int) -> list[Work]:
+    """Take up to ``limit`` pieces of a lane that are due."""
+    rows: Any = db.execute(_CLAIM, (holder, kind.value, now, limit, lane)).fetchall()
     return [Work(int(i), kind, int(s), int(a), None if f is None else float(f), int(t)) for i, s, a, f, t in sorted(rows)]
 
 
@@ -54,13 +56,20 @@ def references(db: apsw.Connection, messages: Sequence[int]) -> dict[int, Refere
     return {int(i): Reference(int(s), int(o), int(n), bytes(d)) for i, s, o, n, d in rows}
 
 
-def finish_process(db: apsw.Connection, done: Sequence[tuple[Work, Facts]], ids: Sequence[str]) -> None:
-    """Write what messages say of themselves, make their copies, and write the work done, at once."""
+def finish_process(
+    db: apsw.Connection,
+    done: Sequence[tuple[Work, Facts]],
+    ids: Sequence[str],
+    chosen: Sequence[applications.Chosen],
+    known: Collection[str],
+) -> None:
+    """Write what messages say of themselves, make copies and deliveries, and write the work done, at once."""
     rows = json.dumps(
         [[w.id, w.token, w.subject, f.subject, f.sender, f.date, f.message_id, f.fault] for w, f in done],
     )
     db.execute(_FACTS, (rows,))
     copies.make(db, done, ids)
+    applications.deliver(db, chosen, known, [piece.subject for piece, _ in done])
     db.execute(_DONE, (rows,))
 
 
@@ -81,17 +90,17 @@ def move(
         raise StoreError(f"work {work.id} is held by another")
 
 
-def reclaim(db: apsw.Connection, living: Callable[[str], bool]) -> int:
+def reclaim(db: apsw.Connection, kind: WorkKind, lane: str, living: Callable[[str], bool]) -> int:
     """Make the work of processes that ended claimable again; return how many."""
     count = 0
-    for (holder,) in db.execute(_HOLDERS).fetchall():
+    for (holder,) in db.execute(_HOLDERS, (kind.value, lane)).fetchall():
         if not living(str(holder)):
-            db.execute(_RECLAIM, (holder,))
+            db.execute(_RECLAIM, (holder, kind.value, lane))
             count += db.changes()
     return count
 
 
-def next_due(db: apsw.Connection, kind: WorkKind) -> float | None:
-    """When the next ready piece is due; None when there is none."""
-    row = db.execute(_NEXT, (kind.value,)).fetchone()
+def next_due(db: apsw.Connection, kind: WorkKind, lane: str) -> float | None:
+    """When the next ready piece of a lane is due; None when there is none."""
+    row = db.execute(_NEXT, (kind.value, lane)).fetchone()
     return None if row is None or row[0] is None else float(row[0])

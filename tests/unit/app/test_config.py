@@ -109,6 +109,15 @@ def test_a_client_has_a_whole_and_a_short_name(configuration: Configuration, nam
     assert find_client(configuration, name) == section
 
 
+def test_an_smtp_client_is_found_by_both_names_too(tmp_path: Path) -> None:
+    text = A + "[smtp-client-a]\nserver = mail.example.org\n[smtp-client-s]\nserver = mail.example.org\naddresses = example.org\n"
+    configuration = File(tmp_path, text).live.configuration
+    assert find_client(configuration, "S") == "smtp-client-s"
+    assert find_client(configuration, "smtp-client-A") == "smtp-client-a"
+    with pytest.raises(ConfigError, match="'a' is more than one client: pop-client-a, smtp-client-a; give the whole name"):
+        find_client(configuration, "a")
+
+
 def test_an_unknown_client_is_answered_with_the_names(configuration: Configuration) -> None:
     with pytest.raises(ConfigError, match="no client is named 'x'; there are: pop-client-a, pop-client, pop-client-faulty"):
         find_client(configuration, "x")

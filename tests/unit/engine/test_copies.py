@@ -118,7 +118,7 @@ async def test_whoever_lost_the_work_makes_no_copies(desk: Desk) -> None:
     fill(desk.server, mail("a@x.org"))
     await desk.cycle(**ON)
     [lost] = await desk.store.claim(WorkKind.PROCESS, 10)
-    await desk.store.reclaim(own=True)
+    await desk.store.reclaim(WorkKind.PROCESS, own=True)
     [held] = await desk.store.claim(WorkKind.PROCESS, 10)
     await desk.store.finish_process(await process(desk.store, [lost]))
     assert await copied(desk) == [[]]
@@ -133,7 +133,7 @@ async def test_a_message_replayed_after_a_death_in_the_middle_is_copied_once(des
     await desk.cycle(**ON)
     await desk.store.claim(WorkKind.PROCESS, 10)
     await desk.restart()
-    await desk.store.reclaim()
+    await desk.store.reclaim(WorkKind.PROCESS)
     await work(desk)
     assert await copied(desk) == [["a@x.org", "b@x.org"]]
 

@@ -84,7 +84,7 @@ def test_who_is_answered(lines: list[str], answer: list[tuple[str, str]]) -> Non
 @pytest.mark.parametrize(
     ("lines", "body", "text"),
     [
-        ([], "Hello\r\n", "Hello\n"),
+        ([], "Hello\r\n", "Hello"),
         (["Content-Type: text/html"], "<p>Hello", "Hello"),
         (["Content-Type: text/plain; charset=x-none"], "ü", "ü"),
         (["Content-Type: text/plain; charset=idna"], "ü", "ü"),

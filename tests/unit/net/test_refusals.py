@@ -67,7 +67,7 @@ def test_what_a_person_must_do_names_an_option_a_command_or_a_place() -> None:
     place = re.compile(
         r"postroom (authorize|check)|client-id|directory-id|tenant-authority|grant-type|scope|secret|mailbox|password"
         r"|service-account|console|admin center|App registrations|Enterprise applications|Google Auth Platform"
-        r"|pop-connection-security|Settings|Advanced"
+        r"|(pop|smtp)-connection-security|mail.smtp.auth.mechanisms|Settings|Advanced"
     )
     for rule in rules():
         assert rule.fate is not Verdict.REAUTHORIZE or place.search(rule.remedy), rule.name

@@ -414,8 +414,8 @@ def test_the_value_of_a_misspelt_secret_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("name", "problem", "remedy"),
     [
-        ("smtp-client-a", "the section is known, but without effect in this version", ""),
-        ("email-processing", "the section is known, but without effect in this version", ""),
+        ("webhook-a", "the section is known, but without effect in this version", ""),
+        ("stream-x", "the section is known, but without effect in this version", ""),
         ("setings", "nothing reads a section of this name", "The nearest known section is settings."),
         ("pop-cleint-x", "nothing reads a section of this name", "The nearest known section is pop-client."),
     ],

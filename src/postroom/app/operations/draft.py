@@ -18,7 +18,7 @@ from postroom.secret import Secret
 from postroom.settings import MailboxType, Security
 from postroom.settings.ini import Entry, Ini, IniSection, read_ini
 from postroom.settings.pop_client import MICROSOFT
-from postroom.settings.sections import DEFAULTS
+from postroom.settings.sections import POP_CLIENT
 
 GRANTS = ("refresh_token", "client_credentials", "service_account")
 """What is written as grant-type. The password grant is not among them: it fails for most accounts, so nobody is led to it."""
@@ -394,7 +394,7 @@ def _reads_the_same(ini: Ini, new: IniSection) -> IniSection | None:
 
 def _value(ini: Ini, section: IniSection, option: str) -> str:
     """A value of a section, its own or the shared one."""
-    shared = ini.sections.get(DEFAULTS)
+    shared = ini.sections.get(POP_CLIENT.shared)
     nothing = Entry("", option, "", 0)
     own = section.entries.get(option)
     return (own or (shared.entries.get(option, nothing) if shared else nothing)).value

@@ -7,20 +7,21 @@ import pytest
 from postroom.app.operations.options import as_json, as_text, options
 from postroom.errors import ConfigError
 from postroom.settings.reference import reference
+from postroom.settings.sections import SECTIONS
 
 
 def test_all_options_are_printed_section_by_section() -> None:
     text = as_text(options())
     heads = [line for line in text.split("\n") if line.startswith("[")]
-    assert heads == ["[pop-client]", "[secret-<secretName>]", "[authority-<name>]", "[proxy]", "[settings]", "[web]", "[log]"]
+    assert heads == [f"[{kind.name}]" for kind in SECTIONS]
     assert all(f"\n{entry.name}\n" in text for entry in reference())
     assert max(map(len, text.split("\n"))) <= 100
 
 
 def test_one_option_is_printed() -> None:
-    assert as_text(options("client-id")).split("\n")[:3] == [
-        "client-id",
-        "  The client ID of the application that reads the mailbox. It acts only with OAuth.",
+    assert as_text(options("cycle-time")).split("\n")[:3] == [
+        "cycle-time",
+        "  The longest pause between two POP cycles.",
         "  Section:             pop-client",
     ]
 
@@ -31,7 +32,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 
 def test_programs_get_the_same_as_people() -> None:
-    (entry,) = json.loads(json.dumps(as_json(options("secret"))))
-    assert entry["name"] == "secret"
-    assert entry["effect"] == "At the next POP cycle"
-    assert entry["modified"] == "8.5.202.02"
+    mailbox, account = json.loads(json.dumps(as_json(options("secret"))))
+    assert mailbox["name"] == account["name"] == "secret"
+    assert (mailbox["effect"], account["effect"]) == ("At the next POP cycle", "At start/restart")
+    assert (mailbox["modified"], account["default"]) == ("8.5.202.02", "smtp")

@@ -1,0 +1,181 @@
+"""The queue for lists, and what persons change in it, as functions within one transaction."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import apsw
+
+from postroom.errors import NotFound, StateRefused
+from postroom.model import WORK_MOVES, Reference, WorkState
+from postroom.outbound import RECIPIENT_MOVES, LaneCounts, Passage, RecipientRow, RecipientState, SubmissionRow
+
+_NUMBER = "SELECT id, public_id FROM submissions WHERE public_id >= ?1 AND public_id < ?1 || 'g' LIMIT 2"
+_ROW = """
+SELECT s.public_id, w.lane, s.owner, w.state, w.attempts, w.not_before, w.fault, s.mail_from, s.message_id, s.subject,
+       s.length, s.answers, s.created_at, s.send_at,
+       (SELECT json_group_array(json_array(r.address, r.state, r.code, r.enhanced, r.words, r.at) ORDER BY r.number)
+        FROM recipients r WHERE r.submission = s.id)
+FROM submissions s JOIN work w ON w.id = s.work"""
+_PASSAGES = "SELECT at, event, address, words FROM passages WHERE submission = ? ORDER BY id"
+_REFERENCE = 'SELECT segment, "offset", length, digest FROM submissions WHERE id = ?'
+_WORK = "SELECT w.id, w.state FROM submissions s JOIN work w ON w.id = s.work WHERE s.id = ?"
+# SQLite uses an index on part of the work only where that part's own condition stands in the question.
+_COUNTS = """
+SELECT lane, state, count, (SELECT created_at FROM submissions WHERE id = first) FROM (
+  SELECT lane, state, count(*) AS count, min(subject) AS first FROM work
+  WHERE state IN ('ready', 'leased') AND kind = 'submit' GROUP BY lane, state
+  UNION ALL
+  SELECT lane, state, count(*), min(subject) FROM work
+  WHERE state IN ('waiting', 'dead') AND kind = 'submit' GROUP BY lane, state)"""
+# A claim that is taken away has another token, so that whoever held it marks nothing any more.
+_MOVE_WORK = "UPDATE work SET state = ?2, not_before = ?3, token = token + 1, holder = '', fault = '' WHERE id = ?1"
+_FRESH = "UPDATE work SET attempts = 0, first_failed_at = NULL WHERE id = ?"
+_LANE = "UPDATE work SET lane = ?2 WHERE id = ?1"
+_STATES = "SELECT DISTINCT state FROM recipients WHERE submission = ?"
+_MOVE = "UPDATE recipients SET state = ?3, at = ?4 WHERE submission = ?1 AND state = ?2 AND (?5 IS NULL OR address = ?5)"
+_NOTE = "INSERT INTO passages (submission, at, event, address, words) VALUES (?, ?, ?, ?, ?)"
+
+_S = RecipientState
+
+
+class Asked(NamedTuple):
+    """Which submissions."""
+
+    client: str | None = None
+    states: tuple[WorkState, ...] = ()  # empty: all
+    doubt: bool = False  # with a recipient in doubt only
+    owner: str | None = None
+    address: str | None = None  # of a recipient
+    message_id: str | None = None
+    before: str | None = None  # older than the submission with this id
+
+
+def number_of(db: apsw.Connection, public_id: str) -> int:
+    """The row of a submission by its id, or by the beginning of it. Raises ``NotFound``."""
+    rows: Any = db.execute(_NUMBER, (public_id.lower(),)).fetchall()
+    exact = [row for row in rows if row[1] == public_id.lower()]
+    if len(exact or rows) != 1 or not public_id:
+        many = "more than one submission begins" if rows else "no submission begins"
+        raise NotFound(f"{many} with '{public_id}'")
+    return int((exact or rows)[0][0])
+
+
+def by_number(db: apsw.Connection, number: int) -> SubmissionRow:
+    """A submission."""
+    row: Any = db.execute(f"{_ROW} WHERE s.id = ?", (number,)).fetchone()
+    return _row(row)
+
+
+def page(db: apsw.Connection, asked: Asked, limit: int) -> list[SubmissionRow]:
+    """So many submissions, the newest first."""
+    conditions: list[tuple[str, object]] = [
+        ("w.lane = ?", asked.client),
+        ("w.state IN (SELECT value FROM json_each(?))", json.dumps([s.value for s in asked.states]) if asked.states else None),
+        ("EXISTS (SELECT 1 FROM recipients r WHERE r.submission = s.id AND r.state = ?)", "doubt" if asked.doubt else None),
+        ("s.owner = ?", asked.owner),
+        ("EXISTS (SELECT 1 FROM recipients r WHERE r.submission = s.id AND lower(r.address) = lower(?))", asked.address),
+        ("s.message_id = ?", asked.message_id),
+        ("s.public_id < ?", asked.before),
+    ]
+    chosen = [(text, value) for text, value in conditions if value is not None]
+    where = " AND ".join(text for text, _ in chosen) or "true"
+    rows: Any = db.execute(
+        f"{_ROW} WHERE {where} ORDER BY s.public_id DESC LIMIT ?",
+        (*(value for _, value in chosen), limit),
+    ).fetchall()
+    return [_row(row) for row in rows]
+
+
+def passages(db: apsw.Connection, number: int) -> list[Passage]:
+    """What happened to a submission."""
+    rows: Any = db.execute(_PASSAGES, (number,)).fetchall()
+    return [Passage(*row) for row in rows]
+
+
+def reference(db: apsw.Connection, number: int) -> Reference:
+    """Where the octets of a submission are."""
+    row: Any = db.execute(_REFERENCE, (number,)).fetchone()
+    return Reference(*row)
+
+
+def counts(db: apsw.Connection) -> dict[str, LaneCounts]:
+    """How many submissions of each client stand where."""
+    found: dict[str, dict[str, Any]] = {}
+    for lane, state, count, oldest in db.execute(_COUNTS).fetchall():
+        of_lane = found.setdefault(str(lane), {})
+        of_lane[str(state)] = count
+        if state == "ready":
+            of_lane["oldest"] = oldest
+    return {lane: LaneCounts(**of_lane) for lane, of_lane in found.items()}
+
+
+def cancel(db: apsw.Connection, number: int, now: float) -> None:
+    """Take a submission back. Raises ``StateRefused`` where a server may have it, or nothing is left to take back."""
+    work, state = _work(db, number)
+    states = {str(found) for (found,) in db.execute(_STATES, (number,)).fetchall()}
+    if _S.SENDING.value in states:
+        raise StateRefused("it is just being handed to the server", remedy="Look again in a moment.")
+    if _S.DOUBT.value in states:
+        raise StateRefused("the server may have accepted it", remedy="Resolve the doubt: postroom outbox resolve ID.")
+    if state not in (WorkState.READY, WorkState.LEASED, WorkState.WAITING) or _S.PENDING.value not in states:
+        raise StateRefused(f"it is {state.value}: nothing is left to take back", remedy="Nothing is to be done.")
+    if state is WorkState.LEASED:  # claimed, and not begun: the claim is taken away first
+        _move_work(db, work, state, WorkState.READY, 0)
+        state = WorkState.READY
+    _move_work(db, work, state, WorkState.CANCELLED, 0)
+    _move(db, number, _S.PENDING, _S.CANCELLED, now)
+    db.execute(_NOTE, (number, now, "cancelled", "", ""))
+
+
+def replay(db: apsw.Connection, number: int, now: float, client: str | None) -> None:
+    """Send again what failed, or at once what waits. Raises ``StateRefused``."""
+    work, state = _work(db, number)
+    if state not in (WorkState.DEAD, WorkState.READY):
+        raise StateRefused(f"it is {state.value}, and only what failed or waits is replayed", remedy="See postroom outbox show ID.")
+    if state is WorkState.DEAD:
+        _move(db, number, _S.FAILED, _S.PENDING, now)
+    _move_work(db, work, state, WorkState.READY, 0)
+    db.execute(_FRESH, (work,))
+    if client is not None:
+        db.execute(_LANE, (work, client))
+    db.execute(_NOTE, (number, now, "replayed", "", f"by [{client}]" if client else ""))
+
+
+def resolve(db: apsw.Connection, number: int, now: float, to: RecipientState, address: str | None) -> None:
+    """End doubts. Raises ``StateRefused`` where there is none."""
+    work, state = _work(db, number)
+    if state is WorkState.LEASED:
+        raise StateRefused("it is being worked on", remedy="Look again in a moment.")
+    if not _move(db, number, _S.DOUBT, to, now, address):
+        whom = f" about {address}" if address else ""
+        raise StateRefused(f"there is no doubt{whom}", remedy="See postroom outbox show ID.")
+    db.execute(_NOTE, (number, now, "resolved", address or "", {_S.PENDING: "to be sent again"}.get(to, to.value)))
+    # Whoever claims it next finds what is left to do, if only that all is done.
+    _move_work(db, work, state, WorkState.READY, 0)
+
+
+def _work(db: apsw.Connection, number: int) -> tuple[int, WorkState]:
+    row: Any = db.execute(_WORK, (number,)).fetchone()
+    return int(row[0]), WorkState(row[1])
+
+
+def _move_work(db: apsw.Connection, work: int, before: WorkState, after: WorkState, not_before: float) -> None:
+    if after is not before and after not in WORK_MOVES[before]:
+        raise StateRefused(f"work does not go from {before.value} to {after.value}")
+    db.execute(_MOVE_WORK, (work, after.value, not_before))
+
+
+def _move(
+    db: apsw.Connection, number: int, before: RecipientState, after: RecipientState, now: float, address: str | None = None
+) -> int:
+    if after not in RECIPIENT_MOVES[before]:
+        raise StateRefused(f"a recipient does not go from {before.value} to {after.value}")
+    db.execute(_MOVE, (number, before.value, after.value, now, address))
+    return db.changes()
+
+
+def _row(row: Any) -> SubmissionRow:
+    people = [RecipientRow(a, RecipientState(s), c, e, w, at) for a, s, c, e, w, at in json.loads(row[14])]
+    return SubmissionRow(*[*row[:3], WorkState(row[3]), *row[4:14], tuple(people)])
