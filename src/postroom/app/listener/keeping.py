@@ -67,7 +67,7 @@ class Keeping:
             self._listener = await self._stack.enter_async_context(listener)
 
     def _route(self, address: str) -> str | None:
-        return self._core.live.configuration.route(address)
+        return self._core.live.route(address)
 
     def _sends(self) -> bool:
         return bool(self._core.live.configuration.routes)
