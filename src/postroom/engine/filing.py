@@ -42,6 +42,14 @@ class Filer:
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: bool = False
 
+    def wants(self, account: Account) -> bool:
+        """Whether copies of what the account sends are to be filed; says so where the option names a folder that nobody can reach."""
+        mailbox, folder = self.mailbox_for(account), folder_of(account)
+        if mailbox is None and folder is not None:
+            remark = "no copies are filed (copy-in-sent): no pop-client reads this account by IMAP"
+            self.observer.event(events.REMARK, client=account.client.section, folder=folder, remark=remark)
+        return wants_copy(account, mailbox, self.kit.providers)
+
     def tell(self) -> None:
         """There may be something to file."""
         self._told.set()
