@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from postroom import __version__, events
 from postroom.app.config import Live
 from postroom.app.core import Core, opened
+from postroom.app.listener.keeping import Keeping
 from postroom.app.observing import Log
 from postroom.app.sending import senders_of
 from postroom.clock import Clock, SystemClock
@@ -66,6 +67,7 @@ class Service:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     told: set[tuple[str, str]] = field(default_factory=set)  # properties without effect, by section
     awaited: dict[str, list[str]] = field(default_factory=dict)  # by section, the options told of that wait for a restart
+    listening: Keeping | None = None
 
     def reload(self) -> None:
         """Read the file again: a changed mailbox begins its next cycle, a changed account is restarted or waits for that."""
@@ -90,6 +92,8 @@ class Service:
         self.awaited = awaited
         self.changed([*changes.added, *changes.removed, *changes.changed])
         self.senders.changed(live.configuration.senders)  # what of theirs acts at once
+        if self.listening is not None:
+            self.listening.changed()
 
     def restart(self, section: str) -> bool:
         """Let a changed smtp-client run with what is written; False where that cannot be used."""
@@ -149,7 +153,7 @@ async def assembled(
 ) -> AsyncIterator[Service]:
     """All parts joined, nothing started yet."""
     async with opened(live, clock, log, log.trace, environment) as core:
-        worker = Worker(core.store, clock, log)
+        worker = Worker(core.store, clock, log, lambda: live.configuration.applications, core.arrivals)
         interval = live.configuration.settings.audit_interval
         around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log), interval, core.paused)
         yield Service(core, log, Supervisor(core.mailbox, around, worker), senders_of(core))
@@ -173,10 +177,12 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
         service.senders.start(senders, paused=set(senders) & set(service.core.paused))
         service.core.hears.append(service.senders.tell)
         looking = asyncio.create_task(_notice(service))
+        service.listening = Keeping(service.core, log)
+        listening = asyncio.create_task(service.listening.run())
         await service.ended.wait()
-        for task in (watching, looking):
+        for task in (watching, looking, listening):
             task.cancel()
-        await asyncio.gather(watching, looking, return_exceptions=True)
+        await asyncio.gather(watching, looking, listening, return_exceptions=True)
         await asyncio.gather(service.supervisor.stop(), service.senders.stop())
         log.event(events.STOPPED)
 
@@ -190,7 +196,7 @@ async def _web(service: Service) -> AsyncIterator[str]:
         return
     from postroom.app.rest.server import serving  # what only the service needs is loaded by it alone
 
-    async with serving(service.core, service.log) as address:
+    async with serving(service.core, service.log, service.reload) as address:
         yield address
 
 

@@ -31,6 +31,7 @@ from postroom.settings import (
     PopClient,
     ProxySettings,
     SecretSection,
+    ServerType,
     SmtpClient,
 )
 from postroom.wire.jwt import Wanted
@@ -271,17 +272,27 @@ class Probe(Protocol):
         """
 
 
-def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Probe:
-    """The way to a mailbox; with ``tokens`` by a token that is not in the vault yet. Raises ``ConfigError``."""
+def open_probe(login: Mailbox | Account, kit: Kit, tokens: TokenSource | None = None) -> Probe:
+    """The way to a mailbox, or to where an account sends; with ``tokens`` by a token that is not in the vault yet.
+
+    Raises ``ConfigError``.
+    """
     from postroom.drivers.imap_probe import ImapApproach
     from postroom.drivers.pop3_probe import Pop3Approach
     from postroom.drivers.probe import Connect, Probing
+    from postroom.drivers.smtp_probe import SmtpApproach
 
-    client = mailbox.client
-    place = place_of(mailbox, kit.providers)
+    client = login.client
+    place = place_of(login, kit.providers)
     trace = kit.trace(client.section) if client.enable_debug else None
-    connects: Mapping[MailboxType, Connect] = {MailboxType.IMAP: ImapApproach.connect, MailboxType.POP3: Pop3Approach.connect}
-    return Probing(connects[client.type], place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
+    connects: Mapping[MailboxType | ServerType, Connect] = {
+        MailboxType.IMAP: ImapApproach.connect,
+        MailboxType.POP3: Pop3Approach.connect,
+        ServerType.SMTP: SmtpApproach.connect,
+    }
+    logs_in = isinstance(client, PopClient) or client.authenticates
+    credentials = credentials_of(login, kit, tokens) if logs_in else None
+    return Probing(connects[client.type], place, credentials, kit.dialer, kit.clock, trace)
 
 
 def credentials_of(mailbox: Mailbox | Account, kit: Kit, tokens: TokenSource | None = None) -> Credentials:
