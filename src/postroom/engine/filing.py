@@ -43,7 +43,7 @@ class Filer:
     _ending: bool = False
 
     def wants(self, account: Account) -> bool:
-        """Whether copies of what the account sends are to be filed; says so where the option names a folder that nobody can reach."""
+        """Whether copies of what the account sends are to be filed; tells of a folder that is named and cannot be reached."""
         mailbox, folder = self.mailbox_for(account), folder_of(account)
         if mailbox is None and folder is not None:
             remark = "no copies are filed (copy-in-sent): no pop-client reads this account by IMAP"
