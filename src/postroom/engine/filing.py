@@ -23,7 +23,7 @@ from postroom.store import Store
 
 _CLAIM = 50  # copies claimed at once for one account, and filed over one conversation
 _AT_ONCE = 8  # accounts
-_IDLE = 30.0  # seconds after which to look without being told
+_IDLE = 10.0  # seconds after which to look without being told
 _FIRST, _LONGEST = 60.0, 3600.0  # seconds until a copy is tried again
 _GIVE_UP = 86_400.0  # seconds after which it is not
 _ASTRAY = 3600.0  # seconds that the clocks of server and machine may differ
