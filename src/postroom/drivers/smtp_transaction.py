@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from postroom.drivers import Commit
-from postroom.drivers.smtp_replies import At, Scope, judge
+from postroom.drivers.smtp_replies import At, Scope
 from postroom.drivers.smtp_session import SmtpSession
 from postroom.errors import LocalProtocolError, Lost, PostroomError, RemoteProtocolError, TimedOut
 from postroom.outbound import Body, Content, DeliveryStatus, Envelope, Recipient, RecipientState
@@ -114,7 +114,7 @@ class Transaction:
 
     def _refuse(self, reply: Reply, at: At, numbers: Sequence[int] | None = None) -> None:
         """Note what a refusal means for these recipients, else all that wait. Raises what concerns the account."""
-        judgement = judge(reply, at, self._session.place.provider)
+        judgement = self._session.judge(reply, at)
         if judgement.scope is Scope.ACCOUNT:
             fault = self._session.fault(reply, at)
             if at is not At.END:
@@ -182,11 +182,17 @@ class Transaction:
             if end:
                 await self._finish(end, owed)
 
+    def _shown(self, octets: bytes) -> bytes:
+        """What a trace shows of content: how much it is."""
+        head = octets.find(b"\r\n") + 2 if self._chunked else 0
+        return b"%b{%d octets}" % (octets[:head].replace(b"\r\n", b" "), len(octets) - head)
+
     async def _stream(self) -> tuple[bytes, int]:
         """All but the end, which is returned, with the number of replies that are owed."""
         stuffing = Stuffing()
         for piece in self._letter.content.pieces():
-            await self._session.write(stuffing.piece(piece), shown=b"{%d octets}" % len(piece))
+            stuffed = stuffing.piece(piece)
+            await self._session.write(stuffed, shown=self._shown(stuffed))
         return stuffing.end(), 0
 
     async def _chunks(self) -> tuple[bytes, int]:
@@ -198,8 +204,8 @@ class Transaction:
             if self._lines_only:
                 lines.check(piece)
             if held:
-                head = commands.bdat(len(held), last=False)
-                await session.write(head + held, shown=b"%b{%d octets}" % (head, len(held)))
+                chunk = commands.bdat(len(held), last=False) + held
+                await session.write(chunk, shown=self._shown(chunk))
                 owed += 1
             if owed > ahead:
                 owed -= 1
@@ -221,7 +227,7 @@ class Transaction:
             self._note(RecipientState.PENDING, Reply(0, lines=(b"the connection was lost before the end of the message was sent",)))
             return
         try:
-            await session.write(end, shown=b"{%d octets}" % len(end))
+            await session.write(end, shown=self._shown(end))
             reply = _answer(await self._replies(1 + owed, self._patience))
         except (Lost, TimedOut, RemoteProtocolError) as error:  # RFC 1047: it may have been taken over
             session.stream.abort()
