@@ -123,6 +123,24 @@ PAUSED = Event(
     "A provider's limit is reached; the client goes on by itself.",
     ("client", "error", "remedy", "seconds"),
 )
+CLIENT_PAUSED = Event("client_paused", "info", "A client stands still as somebody asked, until it is resumed.", ("client", "by"))
+CLIENT_EDITED = Event(
+    "client_edited",
+    "info",
+    "A client's section of the file was made, changed or taken away over the API.",
+    ("client", "by", "options"),
+)
+CONSENTED = Event(
+    "consented", "info", "The owner of a client's account consented at an address that was handed out.", ("client", "account")
+)
+BEGUN_ANEW = Event("begun_anew", "info", "A client's conversation was begun anew as somebody asked.", ("client", "by"))
+REQUEST = Event(
+    "request",
+    "info",
+    "The API was asked something. The operation stands for the path, so that no id and no token is in it.",
+    ("id", "operation", "method", "status", "seconds", "key", "address"),
+)
+PROBED = Event("probed", "debug", "Health, readiness or metrics were asked for.", ("operation", "status", "address"))
 LIMIT_LEARNED = Event(
     "limit_learned",
     "warning",
@@ -163,6 +181,24 @@ PARKED = Event(
     ("client", "error", "remedy", "seconds"),
 )
 SENDER_RESTARTED = Event("sender_restarted", "info", "An account goes on with its present settings.", ("client",))
+FILED = Event("filed", "debug", "A copy of what was sent is in Sent.", ("client", "folder", "id"))
+NOT_FILED = Event(
+    "not_filed",
+    "warning",
+    "A copy of what was sent could not be filed in Sent for a day, or never can be; the mail itself is not concerned.",
+    ("client", "id", "error"),
+)
+LISTENING = Event("listening", "info", "Programs may hand mail in by SMTP.", ("address", "security"))
+LISTENER_FAILED = Event(
+    "listener_failed", "error", "Nothing takes mail in by SMTP; it is tried again by itself.", ("error", "remedy", "seconds")
+)
+HANDED_IN = Event(
+    "handed_in",
+    "info",
+    "A program handed a message in by SMTP; it is in the queue.",
+    ("client", "owner", "id", "recipients", "octets"),
+)
+LISTENER_REFUSED = Event("listener_refused", "warning", "A program that hands mail in was refused.", ("peer", "reply"))
 WORK_FAILED = Event("work_failed", "warning", "A piece of work failed and is tried again.", ("kind", "subject", "error"))
 WORK_DEAD = Event("work_dead", "error", "A piece of work failed for good and is kept for a replay.", ("kind", "subject", "error"))
 UNFORESEEN = Event(
@@ -202,6 +238,7 @@ OUTBOX = Metric("postroom_outbox_submissions", "gauge", "Submissions by where th
 DAYS_TO_EXPIRY = Metric(
     "postroom_days_to_expiry", "gauge", "Days until the next thing ends that a client depends on.", ("client", "what")
 )
+API_REQUESTS = Metric("postroom_api_requests_total", "counter", "Requests to the API.", ("operation", "status"))
 TOKEN_REQUESTS = Metric("postroom_token_requests_total", "counter", "Requests to token endpoints.")
 
 EVENTS = tuple(value for value in list(globals().values()) if isinstance(value, Event))

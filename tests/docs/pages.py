@@ -1,4 +1,4 @@
-"""``python -m docs.pages [--check]``: options, command line, errors, refusals, events and metrics, states."""
+"""``python -m docs.pages [--check]``: options, command line, errors, refusals, events and metrics, states, API."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from docs.api import api_markdown, openapi_json
 from postroom import errors, events
 from postroom.app.cli import cli
 from postroom.drivers import smtp_replies
@@ -154,6 +155,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "refusals.md": refusals_markdown,
     "events.md": events_markdown,
     "states.md": states_markdown,
+    "api.md": api_markdown,
+    "openapi.json": openapi_json,
 }
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fuzz import pop3, smtp
+from fuzz.drafts import drafts
 from postroom.drivers.imap_first import utc_day
 from postroom.drivers.provider import Providers
 from postroom.engine.first import arrived_before, ids_of
@@ -203,4 +204,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "smtp-sending": smtp.sending,
     "answers": answers,
     "consents": consents,
+    "drafts": drafts,
 }

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import click
 
-from postroom.app import cli_init, cli_oauth, cli_outbox, cli_shadow  # noqa: F401 - they add their commands to the group
+from postroom.app import (  # noqa: F401 - they add their commands to the group
+    cli_commands,
+    cli_init,
+    cli_keys,
+    cli_oauth,
+    cli_outbox,
+    cli_shadow,
+)
 from postroom.app.root import chosen, cli, client_names, live_of, option_names, show_faults
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_end
 
@@ -20,17 +27,17 @@ __all__ = ["cli"]
 
 
 @cli.command()
-@click.option("--once", is_flag=True, help="Read until nothing more is to be read, do all work, then end.")
+@click.option("--once", is_flag=True, help="Read until nothing more is to be read, do all work, send what is due, then end.")
 @click.option("--json", "as_json", is_flag=True, help="With --once: one JSON object for each client.")
 @click.argument("clients", nargs=-1, shell_complete=client_names)
 @click.pass_context
 def run(context: click.Context, once: bool, as_json: bool, clients: tuple[str, ...]) -> None:
-    """Read the mailboxes: as a service, or once. CLIENTS: only these (with --once)."""
+    """Read the mailboxes and send what waits: as a service, or once. CLIENTS: only these (with --once)."""
     live = live_of(context)
     if once:
         from postroom.app.operations.once import once as read_once
 
-        context.exit(read_once(live, chosen(live, clients, mailboxes=True), as_json=as_json))
+        context.exit(read_once(live, chosen(live, clients), as_json=as_json))
     if as_json:
         raise Failure("--json goes with --once only; the service writes its log", status=UNUSABLE)
     if clients:

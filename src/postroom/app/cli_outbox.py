@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ _STATES = ("queued", "sending", "sent", "in-doubt", "failed", "cancelled")
 @click.option("--json", "as_json", is_flag=True, help="The submission as one JSON object.")
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_context
-def send(context: click.Context, file: Path | None, raw: bool, wait: bool, as_json: bool, **given: Any) -> None:
+def send(context: click.Context, /, file: Path | None, raw: bool, wait: bool, as_json: bool, **given: Any) -> None:
     """Send mail: a draft from FILE (JSON, as the API takes it; - is the standard input), or one made of the options.
 
     It is kept durably, then sent by the running service. Exit status 2: the draft is refused, with all that is wrong.
@@ -56,7 +57,7 @@ def send(context: click.Context, file: Path | None, raw: bool, wait: bool, as_js
 
 def _octets(file: Path | None) -> bytes:
     if file is None or str(file) == "-":
-        return click.get_binary_stream("stdin").read()
+        return sys.stdin.buffer.read()
     try:
         return file.read_bytes()
     except OSError as error:
@@ -73,7 +74,7 @@ def _document(file: Path | None, given: dict[str, Any]) -> object:
         "cc": list(given["cc"]),
         "bcc": list(given["bcc"]),
         "subject": given["subject"],
-        "text": click.get_text_stream("stdin").read() if given["text"] == "-" else given["text"],
+        "text": sys.stdin.read() if given["text"] == "-" else given["text"],
         "html": given["html"].read_text("utf-8") if given["html"] else None,
         "attachments": [_attachment(path) for path in given["attach"]],
         "in_reply_to_message": given["answered"],
@@ -183,9 +184,10 @@ def replay(context: click.Context, ids: tuple[str, ...], via: str | None, failed
 def resolve(context: click.Context, ids: tuple[str, ...], outcome: str, recipient: str | None, as_json: bool) -> None:
     """End a doubt: the server had taken the message over (sent), send it once more (resend), or give it up (failed)."""
     from postroom.app.operations import outbox as operations
+    from postroom.app.operations.submissions import RESOLUTIONS
 
     live = live_of(context)
-    to = operations.RESOLUTIONS[outcome]
+    to = RESOLUTIONS[outcome]
     context.exit(
         run_to_end(
             lambda: operations.change(

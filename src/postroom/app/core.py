@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from postroom.app.config import Live
-from postroom.clock import Clock
+from postroom.clock import Clock, SystemClock
 from postroom.drivers import Account, Kit, Mailbox
 from postroom.drivers.provider import Providers
+from postroom.engine.applications import Arrivals
 from postroom.events import Observer
 from postroom.model import Disposition
 from postroom.net.http import Http
@@ -20,6 +22,9 @@ from postroom.settings import PopClient
 from postroom.settings.words import BigMessages
 from postroom.store import Store
 from postroom.store import opened as store_opened
+from postroom.store.commands import Pause
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,21 @@ class Core:
     shadowed: set[str] = field(default_factory=set)  # sections whose mailbox another system has, as last looked
 
     kept_pending: dict[str, tuple[str, ...]] = field(default_factory=dict)  # options that wait for a restart, as last written
+    arrivals: Arrivals = field(default_factory=Arrivals)  # of messages for applications, in this process
+
+    paused: dict[str, Pause] = field(default_factory=dict)  # clients that stand still until they are resumed, as last looked
+
+    hears: list[Callable[[str], None]] = field(default_factory=list)  # who sends, and is told of mail by its section
+
+    def handed_in(self, section: str) -> None:
+        """There is mail for an account."""
+        for tell in self.hears:
+            tell(section)
 
     def mailbox(self, section: str, *, also_disabled: bool = False) -> Mailbox | None:
-        """A section's mailbox as configured now; None when it is removed, faulty from the start, or disabled."""
+        """A section's mailbox as configured now; None when it is removed, faulty from the start, disabled or paused."""
         client = self.live.client(section)
-        if client is None or not (client.enable_client or also_disabled):
+        if client is None or not ((client.enable_client and section not in self.paused) or also_disabled):
             return None
         secret, authority = self.live.used(self.live.configuration, client)
         authorities = {} if authority is None else {authority.name: authority}
@@ -83,6 +98,14 @@ class Core:
             self.kept_pending.clear()
             self.kept_pending.update(pending)
 
+    async def look_at_pauses(self) -> list[str]:
+        """See who is paused; the sections where that changed since."""
+        found = await self.store.commands.pauses()
+        changed = sorted(found.keys() ^ self.paused.keys())
+        self.paused.clear()
+        self.paused.update(found)
+        return changed
+
 
 def beside_another(client: PopClient) -> PopClient:
     """The settings under which a mailbox is read that another system has: nothing is changed at the server."""
@@ -113,3 +136,13 @@ async def opened(
             yield Core(live, store, kit, observer, clock)
         finally:
             await http.close()
+
+
+async def at_work(live: Live, do: Callable[[Core], Awaitable[T]]) -> T:
+    """Do one thing with the parts, for a command that answers on standard output, and close them."""
+    from postroom.app.observing import Quiet
+
+    clock = SystemClock()
+    log = Quiet(live, clock)
+    async with opened(live, clock, log, log.trace) as core:
+        return await do(core)

@@ -67,6 +67,29 @@ def client_names(context: click.Context, _parameter: click.Parameter, incomplete
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
+def key_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of the API's keys that act, for the shell's completion."""
+    from postroom.app.config import Live, default_file, load
+    from postroom.app.core import at_work
+    from postroom.app.serve import run_loop
+    from postroom.errors import PostroomError
+
+    try:
+        live = Live(load(context.find_root().params.get("file") or default_file(), os.environ), os.environ)
+        found = run_loop(at_work(live, lambda core: core.store.api_keys.all()))
+    except PostroomError:
+        return []
+    return [key.name for key in found if key.revoked_at is None and key.name.startswith(incomplete)]
+
+
+def sender_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The smtp-clients of the configuration, for the shell's completion."""
+    names = client_names(context, parameter, "")
+    whole = {name for name in names if name.startswith("smtp-client")}
+    short = {name.removeprefix("smtp-client-") for name in whole}
+    return [name for name in names if (name in whole or name in short) and name.startswith(incomplete)]
+
+
 def option_names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of options, for the shell's completion; a property of any type by the type that is begun."""
     from postroom.settings.reference import named_like

@@ -30,6 +30,7 @@ class Result:
     section: str
     watch: Watch
     error: PostroomError | None = None
+    paused_by: str = ""  # who wants it to stand still; it was not read then
 
 
 @dataclass
@@ -62,6 +63,18 @@ class Supervisor:
                 self.watches[section].poke()
             elif self.current(section) is not None:
                 self._begin(section)
+
+    def restart(self, section: str) -> bool:
+        """End a client's conversation now and begin it anew; False where it does not run."""
+        task = self._tasks.get(section)
+        if task is None or task.done() or self.current(section) is None:
+            return False
+        self._anew(section, task)
+        return True
+
+    def _anew(self, section: str, task: asyncio.Task[None]) -> None:
+        task.cancel()  # what it still writes is refused: the next one has another lease
+        self._begin(section)
 
     def _begin(self, section: str) -> None:
         watch = Watch(section, lambda: self.current(section), self.around)
@@ -96,8 +109,7 @@ class Supervisor:
             seconds = watch.stuck_for()
             if seconds is not None and not self._tasks[section].done():
                 self.around.observer.event(events.RESTARTED, client=section, seconds=seconds)
-                self._tasks[section].cancel()  # what it still writes is refused: the next one has another lease
-                self._begin(section)
+                self._anew(section, self._tasks[section])
 
     def _listen(self, section: str, watch: Watch) -> None:
         mailbox, observer = self.current(section), self.around.observer
@@ -135,6 +147,8 @@ class Supervisor:
     async def _pass(self, section: str, gate: asyncio.Semaphore, large: asyncio.Semaphore | None, cycles: int | None) -> Result:
         """With ``large``: what one cycle leaves makes way for others, so that no number of large mailboxes holds up a small."""
         watch = Watch(section, lambda: self.current(section), self.around)
+        if section in self.around.paused:
+            return Result(section, watch, paused_by=self.around.paused[section].asked_by)
         try:
             async with gate:
                 more = await watch.read_whole(1 if large is not None else cycles)

@@ -6,6 +6,7 @@ records), ``reference`` (what is printed).
 The rule: nothing here knows a provider, opens a connection or reads a file that no value names.
 """
 
+from postroom.settings.application import Begin, PullApplication
 from postroom.settings.configuration import Configuration, parse_configuration, unusable
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.listener import ListenerAccount, ListenerSettings
@@ -14,14 +15,16 @@ from postroom.settings.network import Hosts, ProxySettings, ProxyType
 from postroom.settings.option import Effect
 from postroom.settings.pop_client import PopClient
 from postroom.settings.processing import ProcessingSettings
-from postroom.settings.sections import AuthoritySection, LogSettings, SecretSection, ServerSettings, WebSettings
+from postroom.settings.sections import AuthoritySection, LogSettings, SecretSection, ServerSettings
 from postroom.settings.smtp_client import Client, SmtpClient
 from postroom.settings.values import ServiceAccountKey
+from postroom.settings.web import WebSettings
 from postroom.settings.words import BigMessages, FirstRead, GrantType, InDoubt, MailboxType, PublishingStatus, Security, ServerType
 
 __all__ = [
     "RECENT",
     "AuthoritySection",
+    "Begin",
     "BigMessages",
     "Client",
     "Configuration",
@@ -40,6 +43,7 @@ __all__ = [
     "ProxySettings",
     "ProxyType",
     "PublishingStatus",
+    "PullApplication",
     "SecretSection",
     "Security",
     "ServerSettings",

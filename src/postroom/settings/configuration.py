@@ -6,12 +6,14 @@ with what they name (``checks``). A fault keeps its own section down, and with i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from postroom.settings import checks, listener, network
+from postroom.settings import checks, listener, network, web
+from postroom.settings.application import PullApplication, strange_clients
 from postroom.settings.context import Context, ProviderFacts
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.ini import Ini, IniSection, read_ini
@@ -41,6 +43,7 @@ from postroom.settings.sections import (
     POP_CLIENT,
     PROCESSING,
     PROXY,
+    PULL,
     SECRET,
     SETTINGS,
     SMTP_CLIENT,
@@ -51,9 +54,9 @@ from postroom.settings.sections import (
     SecretSection,
     SectionKind,
     ServerSettings,
-    WebSettings,
 )
 from postroom.settings.smtp_client import Client, SmtpClient
+from postroom.settings.web import WebSettings
 
 Record = TypeVar("Record")
 AnyClient = TypeVar("AnyClient", PopClient, SmtpClient)
@@ -76,6 +79,7 @@ class Configuration:
     hangs_on: Mapping[str, frozenset[str]] = field(default_factory=dict)  # clients: the faulty sections that they need
     named_files: frozenset[Path] = frozenset()  # files that values are read from; one's change is a change of the value
     proxy: ProxySettings = field(default_factory=ProxySettings)
+    applications: Mapping[str, PullApplication] = field(default_factory=dict)  # by section, in lower case
     senders: Mapping[str, SmtpClient] = field(default_factory=dict)  # by section, in the order of the file
     sender_sections: tuple[str, ...] = ()  # all smtp-client sections in the order of the file, faulty ones among them
     routes: Routes = field(default_factory=dict)  # of all smtp-clients: a faulty one's mail waits, and takes no other way
@@ -156,13 +160,14 @@ class _Parsing:
             check_section_name(section, self._findings)
         secrets = self._named(SECRET, SecretSection)
         authorities = self._named(AUTHORITY, AuthoritySection)
-        settings, web, log = self._settings(), self._single(WEB, WebSettings), self._single(LOG, LogSettings)
+        settings, web_, log = self._settings(), self._web(), self._single(LOG, LogSettings)
         proxy, proxies = self._proxy()
         processing, listening = self._single(PROCESSING, ProcessingSettings), self._listener()
         drafts, senders = self._drafts(POP_CLIENT, PopClient), self._drafts(SMTP_CLIENT, SmtpClient)
         context = Context(self._places(SECRET), self._places(AUTHORITY), self._providers, drafts, senders)
         for fault in checks.check(context):
             self._findings.add(fault)
+        applications = self._applications(drafts)
         faults = self._findings.faults()
         guilty = {fault.section for fault in faults if fault.severity is Severity.FAULT and fault.section}
         needs = {
@@ -178,7 +183,7 @@ class _Parsing:
             secrets={secret.name: secret for section, secret in secrets.items() if section not in faulty},
             authorities={known.name: known for section, known in authorities.items() if section not in faulty},
             settings=settings,
-            web=web,
+            web=web_,
             log=log,
             faults=faults,
             faulty=faulty,
@@ -186,6 +191,7 @@ class _Parsing:
             hangs_on=hangs_on,
             named_files=frozenset(self._named_files),
             proxy=proxy,
+            applications={known.section: known for section, known in applications.items() if section not in faulty},
             senders=_sound(senders, faulty, context),
             sender_sections=tuple(draft.client.section for draft in senders),
             routes={draft.client.section: draft.client.addresses for draft in senders if "addresses" not in draft.wrong},
@@ -217,6 +223,17 @@ class _Parsing:
             return record(**self._values(kind, section).sound)
         return record()
 
+    def _web(self) -> WebSettings:
+        settings = self._single(WEB, WebSettings)
+        for section, _ in self._of_kind(WEB):
+            options = options_of(WebSettings)
+            for name, problem, valid in web.complaints(settings):
+                self._findings.add(fault_of(str(self._file), section, options[name], problem, valid))
+            for name, problem, remedy in web.remarks(settings):
+                fault = fault_of(str(self._file), section, options[name], problem, "")
+                self._findings.add(dataclasses.replace(fault, remedy=remedy, severity=Severity.WARNING))
+        return settings
+
     def _proxy(self) -> tuple[ProxySettings, frozenset[str]]:
         """The proxy, and the name of its section where clients cannot be without it: none of them goes past it by mistake."""
         for section, _ in self._of_kind(PROXY):
@@ -237,6 +254,18 @@ class _Parsing:
             sound = self._values(SETTINGS, section).sound
         directory = sound.get("data_directory", _data_directory(self._file))
         return ServerSettings(**{"data_directory": directory, "vault_key": directory / "vault.key", **sound})
+
+    def _applications(self, drafts: Sequence[Draft[PopClient]]) -> dict[str, PullApplication]:
+        """The applications by their sections as written."""
+        found = {}
+        for section, name in self._of_kind(PULL):
+            values = self._values(PULL, section)
+            found[section.name] = PullApplication(section=section.name.lower(), name=name, **values.sound)
+            for strange in strange_clients(found[section.name], [draft.client.section for draft in drafts]):
+                option = options_of(PullApplication)["clients"]
+                fault = fault_of(str(self._file), section, option, f"no pop-client is named {strange}", "")
+                self._findings.add(dataclasses.replace(fault, severity=Severity.WARNING))
+        return found
 
     def _listener(self) -> ListenerSettings:
         """Where programs hand mail in, and those of them whose sections are sound."""

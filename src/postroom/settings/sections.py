@@ -16,6 +16,7 @@ from pathlib import Path
 
 from postroom.secret import Secret
 from postroom.settings import values
+from postroom.settings.application import PullApplication
 from postroom.settings.listener import ListenerAccount, ListenerSettings
 from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, option
@@ -25,6 +26,7 @@ from postroom.settings.processing import ProcessingSettings
 from postroom.settings.properties import Properties
 from postroom.settings.smtp_client import SmtpClient
 from postroom.settings.smtp_properties import SMTP_PROPERTIES
+from postroom.settings.web import WebSettings
 from postroom.settings.words import PublishingStatus
 
 _WHOLE = "The option."
@@ -206,31 +208,6 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebSettings:
-    """Where the server answers for itself: health and metrics."""
-
-    listen: tuple[str, int] = option(
-        "listen",
-        values.listen,
-        default="127.0.0.1:8025",
-        valid="HOST:PORT; port 0 takes a free one",
-        effect=Effect.RESTART,
-        ours=_WHOLE,
-        sentence="Where health and metrics are served.",
-    )
-
-    @property
-    def host(self) -> str:
-        """The host's name or address."""
-        return self.listen[0]
-
-    @property
-    def port(self) -> int:
-        """The port; 0 takes a free one."""
-        return self.listen[1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is written to the log, and how."""
 
@@ -318,12 +295,19 @@ LISTENER_ACCOUNT = SectionKind(
     named=True,
 )
 SETTINGS = SectionKind("settings", ServerSettings, "What concerns the whole server.")
-WEB = SectionKind("web", WebSettings, "Where the server answers for itself.")
+WEB = SectionKind("web", WebSettings, "Where the server answers for itself: the REST API, health and metrics.")
 LOG = SectionKind("log", LogSettings, "What is written to the log.")
+PULL = SectionKind(
+    "pull-<name>",
+    PullApplication,
+    "One application that reads messages by lease and acknowledges them (`POST /v1/pull/<name>/lease`, `postroom pull`).",
+    bare=False,
+    named=True,
+)
 PROXY = SectionKind("proxy", ProxySettings, "Through whom servers of mail and token authorities are reached.")
 
 CLIENTS = (POP_CLIENT, SMTP_CLIENT)
-SECTIONS = (*CLIENTS, SECRET, AUTHORITY, PROXY, PROCESSING, LISTENER, LISTENER_ACCOUNT, SETTINGS, WEB, LOG)
+SECTIONS = (*CLIENTS, SECRET, AUTHORITY, PULL, PROXY, PROCESSING, LISTENER, LISTENER_ACCOUNT, SETTINGS, WEB, LOG)
 SHARED = tuple(kind.shared for kind in CLIENTS)
 
 OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
@@ -341,13 +325,11 @@ OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
         "enable-extract-uuencoded-file",
     ),
     SETTINGS.name: ("database-url",),
-    WEB.name: ("public-url",),
 }
 """Names that the product knows and that do not act in this version, by sort of section."""
 
 SECTIONS_WITHOUT_EFFECT = (
     "webhook-<name>",
-    "pull-<name>",
     "stream-<name>",
     "folder-<name>",
 )

@@ -8,7 +8,7 @@ returns, what it wrote is durable.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,14 +45,20 @@ from postroom.model import (
 )
 from postroom.secret import Secret
 from postroom.store import allowances, capture, copies, grants, reading, repair, work
+from postroom.store.apikeys import ApiKeys
+from postroom.store.applications import Applications, Chosen
 from postroom.store.audits import Audits
 from postroom.store.blobs import Blobs
+from postroom.store.commands import Commands
 from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
+from postroom.store.invitations import Invitations
 from postroom.store.keys import place_of
+from postroom.store.labels import Labels
 from postroom.store.outbox import Outbox
 from postroom.store.pending import Pending
 from postroom.store.processes import Processes
+from postroom.store.pull import Pull
 from postroom.store.shadows import Shadows
 from postroom.store.vault import open_vault
 
@@ -81,6 +87,12 @@ class Store:
         self.audits = Audits(self._db, clock, self._processes)
         self.shadows = Shadows(self._db, clock, self._processes)
         self.pending = Pending(self._db, self._processes)
+        self.api_keys = ApiKeys(self._db, clock, self._ids)
+        self.commands = Commands(self._db, clock)
+        self.labels = Labels(self._db)
+        self.applications = Applications(self._db, clock)
+        self.pull = Pull(self._db, clock)
+        self.invitations = Invitations(self._db, clock)
         self.outbox = Outbox(self._db, clock, self.blobs, self._ids, self._processes.holder)
 
     @property
@@ -238,10 +250,14 @@ class Store:
         """Those of the messages that copies are made of."""
         return await self._db.run(lambda db: copies.addressing(db, messages), writes=False)
 
-    async def finish_process(self, done: Sequence[tuple[Work, Facts]]) -> None:
-        """Write the facts of messages, make their copies, and write their work done, at once; each copy once."""
+    async def finish_process(
+        self, done: Sequence[tuple[Work, Facts]], chosen: Sequence[Chosen] = (), known: Collection[str] = ()
+    ) -> None:
+        """Write the facts of messages, make their copies, hand them to the applications that chose them, and write their work
+        done, at once; each copy and each delivery once. ``known`` are the applications that were asked.
+        """
         ids = self._ids.take(self._clock.now(), copies.wanted(done))
-        await self._db.run(lambda db: work.finish_process(db, done, ids))
+        await self._db.run(lambda db: work.finish_process(db, done, ids, chosen, known))
 
     async def defer(self, piece: Work, state: WorkState, not_before: float, first_failed_at: float, fault: str) -> None:
         """Put a failed piece of work back, or aside. Raises ``StoreError`` when the piece is another's now."""
@@ -260,6 +276,10 @@ class Store:
     async def next_due(self, kind: WorkKind, lane: str = "") -> float | None:
         """When the next piece of a lane's ready work is due."""
         return await self._db.run(lambda db: work.next_due(db, kind, lane), writes=False)
+
+    async def foreign_version(self) -> int:
+        """A number that changes when another process has written something (sqlite.org/pragma.html#pragma_data_version)."""
+        return await self._db.run(lambda db: int(str(db.execute("PRAGMA data_version").get)))
 
     # --- grants (the keeper that net.tokens is given)
 
@@ -361,6 +381,16 @@ class Store:
             if len(rows) < page:
                 return
             left = None if left is None else left - len(rows)
+
+    async def message_page(
+        self, limit: int, *, clients: Sequence[str] = (), address: str = "", since: float = 0.0, after: str = ""
+    ) -> list[MessageRow] | None:
+        """A page of messages, the newest first, behind the one with the id ``after``; None where there is no such message.
+
+        ``clients`` and ``address`` (that the mailbox served) narrow it down where they are not empty.
+        """
+        job = functools.partial(reading.narrowed, clients=clients, address=address, since=since, after=after, limit=limit)
+        return await self._db.run(job, writes=False)
 
     async def message(self, public_id: str) -> tuple[MessageRow, Reference] | None:
         """One message by its id, or by the beginning of it where that is unique."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -46,6 +46,11 @@ FROM messages m JOIN receipts r ON r.id = m.id """
 )
 _FORWARD = _COLUMNS + "WHERE m.id > ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id LIMIT ?3"
 _BACKWARD = _COLUMNS + "WHERE m.id < ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id DESC LIMIT ?3"
+_BY_NUMBER = _COLUMNS + "WHERE m.id IN (SELECT value FROM json_each(?))"  # noqa: S608 - constants
+_NARROW = """
+WHERE m.id < ?1 AND (?2 = '[]' OR m.client IN (SELECT value FROM json_each(?2))) AND m.received >= ?4
+  AND (?3 = '' OR m.address = ?3 COLLATE NOCASE) ORDER BY m.id DESC LIMIT ?5"""
+_NARROWED = _COLUMNS + _NARROW
 _ONE = _COLUMNS + "WHERE m.public_id >= ?1 AND m.public_id < ?1 || 'g' LIMIT 2"
 _TROUBLES = """
 SELECT s.login, t.folder, t.identifier, t.size, t.internal_date, t.email_id, t.kind, t.detail, t.attempts, t.first_seen,
@@ -119,6 +124,20 @@ def page(
     return [_message(row) for row in rows], (rows[-1][0] if rows else start)
 
 
+def narrowed(
+    db: apsw.Connection, *, clients: Sequence[str], address: str, since: float, after: str, limit: int
+) -> list[MessageRow] | None:
+    """A page of messages, the newest first, behind the one with this id; None where there is none with it."""
+    last = _LAST
+    if after:
+        found: Any = db.execute("SELECT id FROM messages WHERE public_id = ?", (after,)).fetchone()
+        if found is None:
+            return None
+        last = found[0]
+    rows: Any = db.execute(_NARROWED, (last, json.dumps(clients), address, since, limit)).fetchall()
+    return [_message(row) for row in rows]
+
+
 def one(db: apsw.Connection, public_id: str) -> tuple[MessageRow, Reference] | None:
     """One message or copy, by its id or a unique beginning of it."""
     rows: Any = db.execute(_ONE, (public_id.lower(),)).fetchall()
@@ -130,6 +149,12 @@ def one(db: apsw.Connection, public_id: str) -> tuple[MessageRow, Reference] | N
     if copied:
         message = replace(message, copy=Copy(*copied[0][1:]))
     return message, Reference(row[13], row[14], row[6], row[15])
+
+
+def by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, tuple[MessageRow, Reference]]:
+    """Messages by their rows."""
+    rows: Any = db.execute(_BY_NUMBER, (json.dumps(list(numbers)),))
+    return {row[0]: (_message(row), Reference(row[13], row[14], row[6], row[15])) for row in rows}
 
 
 def _message(row: Any) -> MessageRow:
