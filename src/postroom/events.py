@@ -174,6 +174,12 @@ PARKED = Event(
 SENDER_RESTARTED = Event("sender_restarted", "info", "An account goes on with its present settings.", ("client",))
 WORK_FAILED = Event("work_failed", "warning", "A piece of work failed and is tried again.", ("kind", "subject", "error"))
 WORK_DEAD = Event("work_dead", "error", "A piece of work failed for good and is kept for a replay.", ("kind", "subject", "error"))
+DEAD_LETTERS = Event(
+    "dead_letters",
+    "error",
+    "Messages were laid aside that an application refused for good or never acknowledged; they are kept for a replay.",
+    ("application", "messages", "reason"),
+)
 UNFORESEEN = Event(
     "unforeseen",
     "error",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from postroom.app import cli_commands, cli_init, cli_keys, cli_oauth, cli_shadow  # noqa: F401 - they add their commands to the group
+from postroom.app import cli_commands, cli_init, cli_keys, cli_oauth, cli_pull, cli_shadow  # noqa: F401 - they add their commands to the group
 from postroom.app.root import chosen, cli, client_names, live_of, option_names, show_faults
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_end
 

@@ -138,6 +138,7 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
         service.supervisor.start(clients)
         looking = asyncio.create_task(_notice(service))
         await service.ended.wait()
+        service.core.arrivals.end()
         for task in (watching, looking):
             task.cancel()
         await asyncio.gather(watching, looking, return_exceptions=True)

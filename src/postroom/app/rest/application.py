@@ -16,7 +16,7 @@ from postroom.app.core import Core
 from postroom.app.metrics import Exposition
 from postroom.app.observing import Log
 from postroom.app.operations.clients import Clients
-from postroom.app.rest import clients, messages, system
+from postroom.app.rest import clients, messages, pull, system
 from postroom.app.rest.guard import Guard
 from postroom.app.rest.problems import SCHEMA, Problem, of_error, of_validation, request_id, response
 from postroom.errors import PostroomError
@@ -41,7 +41,7 @@ def web_app(core: Core, log: Log, address: str, reload: Callable[[], None]) -> G
 def api() -> FastAPI:
     """The routes and the document, without anything to work on."""
     application = _Api(title="Postroom", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, openapi_url=None)
-    for router in (messages.router, clients.router, system.router):
+    for router in (messages.router, pull.router, clients.router, system.router):
         application.router.routes.extend(router.routes)
     application.add_exception_handler(HTTPException, _http)
     application.add_exception_handler(RequestValidationError, _invalid)
