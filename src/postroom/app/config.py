@@ -81,6 +81,7 @@ class Changes:
     changed: tuple[str, ...] = ()  # by their own values, or by a secret or authority that they use
     kept: tuple[str, ...] = ()  # clients that go on with their former values, because what is written is faulty
     waiting: tuple[str, ...] = ()  # sections whose change acts when the server is started again
+    applications: tuple[str, ...] = ()  # new, changed or gone
     faults: tuple[Fault, ...] = ()  # of this reading, warnings among them
 
 
@@ -123,6 +124,11 @@ class Live:
                 name
                 for name in ("settings", "web")
                 if getattr(written, name) != getattr(running, name) and not _is_faulty(name, written)
+            ),
+            applications=tuple(
+                section
+                for section in {**running.applications, **merged.applications}
+                if running.applications.get(section) != merged.applications.get(section)
             ),
             faults=merged.faults,
         )

@@ -75,6 +75,9 @@ class Service:
                 removed=", ".join(changes.removed),
                 changed=", ".join(changes.changed),
             )
+        if changes.applications:
+            self.log.event(events.APPLICATIONS_CHANGED, applications=", ".join(changes.applications))
+            self.supervisor.worker.tell()  # a new one begins
         self.supervisor.changed([*changes.added, *changes.removed, *changes.changed])
 
     async def obey(self) -> None:
