@@ -37,6 +37,12 @@ CONFIG_CHANGED = Event("config_changed", "info", "The edited configuration was r
 APPLICATIONS_CHANGED = Event(
     "applications_changed", "info", "Applications are new, changed or gone in the edited configuration.", ("applications",)
 )
+CLIENT_CHANGED = Event(
+    "client_changed", "info", "A changed smtp-client runs with its new options from now on.", ("client", "options")
+)
+RESTART_PENDING = Event(
+    "restart_pending", "info", "A changed smtp-client goes on as it is until it is restarted.", ("client", "options")
+)
 CONNECTED = Event("connected", "info", "A client is logged in.", ("client", "server"))
 READ = Event("read", "info", "A cycle brought messages.", ("client", "folder", "captured", "matched", "octets", "left"))
 UNCHANGED = Event("unchanged", "debug", "A cycle found nothing new.", ("client", "folder"))
@@ -127,6 +133,9 @@ CLIENT_EDITED = Event(
     "A client's section of the file was made, changed or taken away over the API.",
     ("client", "by", "options"),
 )
+CONSENTED = Event(
+    "consented", "info", "The owner of a client's account consented at an address that was handed out.", ("client", "account")
+)
 BEGUN_ANEW = Event("begun_anew", "info", "A client's conversation was begun anew as somebody asked.", ("client", "by"))
 REQUEST = Event(
     "request",
@@ -175,6 +184,24 @@ PARKED = Event(
     ("client", "error", "remedy", "seconds"),
 )
 SENDER_RESTARTED = Event("sender_restarted", "info", "An account goes on with its present settings.", ("client",))
+FILED = Event("filed", "debug", "A copy of what was sent is in Sent.", ("client", "folder", "id"))
+NOT_FILED = Event(
+    "not_filed",
+    "warning",
+    "A copy of what was sent could not be filed in Sent for a day, or never can be; the mail itself is not concerned.",
+    ("client", "id", "error"),
+)
+LISTENING = Event("listening", "info", "Programs may hand mail in by SMTP.", ("address", "security"))
+LISTENER_FAILED = Event(
+    "listener_failed", "error", "Nothing takes mail in by SMTP; it is tried again by itself.", ("error", "remedy", "seconds")
+)
+HANDED_IN = Event(
+    "handed_in",
+    "info",
+    "A program handed a message in by SMTP; it is in the queue.",
+    ("client", "owner", "id", "recipients", "octets"),
+)
+LISTENER_REFUSED = Event("listener_refused", "warning", "A program that hands mail in was refused.", ("peer", "reply"))
 WORK_FAILED = Event("work_failed", "warning", "A piece of work failed and is tried again.", ("kind", "subject", "error"))
 WORK_DEAD = Event("work_dead", "error", "A piece of work failed for good and is kept for a replay.", ("kind", "subject", "error"))
 DEAD_LETTERS = Event(

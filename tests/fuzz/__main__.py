@@ -42,14 +42,17 @@ def fuzz(name: str, seed: int, *, seconds: float = 0, count: int = 0) -> int:
 
 
 def main() -> int:
-    """One share of the time for each target."""
+    """One share of the time for each target, or so many inputs."""
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="processor time in all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=TARGETS, help="one target alone")
+    parser.add_argument("--count", type=int, default=0, help="so many inputs for each target, instead of a time")
     asked = parser.parse_args()
-    for name in TARGETS:
+    names = [asked.only] if asked.only else list(TARGETS)
+    for name in names:
         try:
-            done = fuzz(name, asked.seed, seconds=asked.seconds / len(TARGETS))
+            done = fuzz(name, asked.seed, seconds=0 if asked.count else asked.seconds / len(names), count=asked.count)
         except Exception:  # noqa: BLE001 - whatever a codec raises is what we look for
             traceback.print_exc()
             return 1

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from postroom.app.config import Live
 from postroom.clock import Clock, SystemClock
-from postroom.drivers import Kit, Mailbox
+from postroom.drivers import Account, Kit, Mailbox
 from postroom.drivers.provider import Providers
 from postroom.engine.applications import Arrivals
 from postroom.events import Observer
@@ -41,9 +41,17 @@ class Core:
 
     shadowed: set[str] = field(default_factory=set)  # sections whose mailbox another system has, as last looked
 
+    kept_pending: dict[str, tuple[str, ...]] = field(default_factory=dict)  # options that wait for a restart, as last written
     arrivals: Arrivals = field(default_factory=Arrivals)  # of messages for applications, in this process
 
     paused: dict[str, Pause] = field(default_factory=dict)  # clients that stand still until they are resumed, as last looked
+
+    hears: list[Callable[[str], None]] = field(default_factory=list)  # who sends, and is told of mail by its section
+
+    def handed_in(self, section: str) -> None:
+        """There is mail for an account."""
+        for tell in self.hears:
+            tell(section)
 
     def mailbox(self, section: str, *, also_disabled: bool = False) -> Mailbox | None:
         """A section's mailbox as configured now; None when it is removed, faulty from the start, disabled or paused."""
@@ -58,6 +66,18 @@ class Core:
             client = beside_another(client)
         return Mailbox(client, secret, authorities, self.consented.get(section), proxy, shadow)
 
+    def account(self, section: str) -> Account | None:
+        """An smtp-client's account as it runs; None when it is removed, or was faulty from the start."""
+        running = self.live.running(section)
+        if running is None:
+            return None
+        authorities = {} if running.authority is None else {running.authority.name: running.authority}
+        return Account(running.client, running.secret, authorities, self.consented.get(section), running.proxy)
+
+    def login(self, section: str, *, also_disabled: bool = False) -> Mailbox | Account | None:
+        """What logs in for a section: a pop-client's mailbox or an smtp-client's account."""
+        return self.mailbox(section, also_disabled=also_disabled) or self.account(section)
+
     async def look_at_consents(self) -> list[str]:
         """See which consents are in the vault, and which mailboxes another system has; the sections where that changed since."""
         shadowed = {shadow.client for shadow in await self.store.shadows.all() if shadow.taken_at is None}
@@ -69,6 +89,14 @@ class Core:
         self.consented.clear()
         self.consented.update(found)
         return [*changed, *sorted(moved.difference(changed))]
+
+    async def keep_pending(self) -> None:
+        """Write down which options of smtp-clients wait for a restart, for other processes to show."""
+        pending = {section: tuple(names) for section in self.live.configuration.senders if (names := self.live.pending(section))}
+        if pending != self.kept_pending:
+            await self.store.pending.keep(pending)
+            self.kept_pending.clear()
+            self.kept_pending.update(pending)
 
     async def look_at_pauses(self) -> list[str]:
         """See who is paused; the sections where that changed since."""

@@ -17,14 +17,18 @@ from typing import Any, TypeVar
 from postroom import __version__, events
 from postroom.app.config import Live
 from postroom.app.core import Core, opened
+from postroom.app.listener.keeping import Keeping
 from postroom.app.observing import Log
+from postroom.app.sending import senders_of
 from postroom.clock import Clock, SystemClock
 from postroom.engine.budget import Budget
 from postroom.engine.read import Progress
+from postroom.engine.senders import Senders
 from postroom.engine.supervise import Result, Supervisor
 from postroom.engine.watch import Surroundings
 from postroom.engine.work import Worker
 from postroom.errors import StoreError
+from postroom.model import Condition
 from postroom.settings import Fault, Severity
 from postroom.store.commands import Verb
 
@@ -59,11 +63,14 @@ class Service:
     core: Core
     log: Log
     supervisor: Supervisor
+    senders: Senders
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     told: set[tuple[str, str]] = field(default_factory=set)  # properties without effect, by section
+    awaited: dict[str, list[str]] = field(default_factory=dict)  # by section, the options told of that wait for a restart
+    listening: Keeping | None = None
 
     def reload(self) -> None:
-        """Read the file again; clients whose settings changed begin their next cycle with the new ones."""
+        """Read the file again: a changed mailbox begins its next cycle, a changed account is restarted or waits for that."""
         live = self.core.live
         known = live.configuration.faults
         changes = live.reload()
@@ -75,17 +82,47 @@ class Service:
                 removed=", ".join(changes.removed),
                 changed=", ".join(changes.changed),
             )
+        for section in changes.restart_pending:
+            if live.configuration.settings.restart_changed_clients:
+                self.restart(section)
+        awaited = {section: live.pending(section) for section in changes.restart_pending if live.pending(section)}
+        for section, options in awaited.items():
+            if self.awaited.get(section) != options:
+                self.log.event(events.RESTART_PENDING, client=section, options=", ".join(options))
+        self.awaited = awaited
         if changes.applications:
             self.log.event(events.APPLICATIONS_CHANGED, applications=", ".join(changes.applications))
             self.supervisor.worker.tell()  # a new one begins
-        self.supervisor.changed([*changes.added, *changes.removed, *changes.changed])
+        self.changed([*changes.added, *changes.removed, *changes.changed])
+        self.senders.changed(live.configuration.senders)  # what of theirs acts at once
+        if self.listening is not None:
+            self.listening.changed()
+
+    def restart(self, section: str) -> bool:
+        """Let a changed smtp-client run with what is written; False where that cannot be used."""
+        options = self.core.live.pending(section)
+        if not self.core.live.restart(section):
+            return False
+        self.log.event(events.CLIENT_CHANGED, client=section, options=", ".join(options))
+        self.senders.restart(section)
+        return True
+
+    def changed(self, sections: Iterable[str]) -> None:
+        """These clients have other settings or consents now, or are new, or gone."""
+        senders, sections = self.core.live.configuration.senders, list(sections)
+        self.supervisor.changed(section for section in sections if section not in senders)
+        self.senders.changed(section for section in sections if section in senders)
 
     async def obey(self) -> None:
         """Carry out what persons told since the last look. Raises ``StoreError``."""
-        self.supervisor.changed(await self.core.look_at_pauses())
+        changed = await self.core.look_at_pauses()
+        self.changed(changed)
+        for section in changed:
+            if section in self.core.live.configuration.senders:
+                self.senders.pause(section, on=section in self.core.paused)
         for command in await self.core.store.commands.open():
             # Before it is written down as done: a restart that is repeated is one too many, one that is lost is none.
-            if command.verb is Verb.RESTART and self.supervisor.restart(command.client):
+            if command.verb is Verb.RESTART and (self.supervisor.restart(command.client) or self.restart(command.client)):
                 self.log.event(events.BEGUN_ANEW, client=command.client, by=command.asked_by)
             await self.core.store.commands.done(command)
 
@@ -122,15 +159,16 @@ async def assembled(
         worker = Worker(core.store, clock, log, lambda: live.configuration.applications, core.arrivals)
         interval = live.configuration.settings.audit_interval
         around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log), interval, core.paused)
-        yield Service(core, log, Supervisor(core.mailbox, around, worker))
+        yield Service(core, log, Supervisor(core.mailbox, around, worker), senders_of(core))
 
 
 async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
     """Run until told to stop (SIGTERM, SIGINT). SIGHUP, or an edit of the file, reloads."""
     async with assembled(live, log, clock or SystemClock()) as service, _web(service) as address:
         report_faults(live, log, told=service.told)
-        clients = list(live.configuration.clients)
-        log.event(events.STARTED, version=__version__, config=str(live.configuration.file), clients=len(clients), web=address)
+        clients, senders = list(live.configuration.clients), list(live.configuration.senders)
+        count = len(clients) + len(senders)
+        log.event(events.STARTED, version=__version__, config=str(live.configuration.file), clients=count, web=address)
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, service.ended.set)
@@ -139,13 +177,17 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
         await service.core.look_at_consents()
         await service.core.look_at_pauses()
         service.supervisor.start(clients)
+        service.senders.start(senders, paused=set(senders) & set(service.core.paused))
+        service.core.hears.append(service.senders.tell)
         looking = asyncio.create_task(_notice(service))
+        service.listening = Keeping(service.core, log)
+        listening = asyncio.create_task(service.listening.run())
         await service.ended.wait()
         service.core.arrivals.end()
-        for task in (watching, looking):
+        for task in (watching, looking, listening):
             task.cancel()
-        await asyncio.gather(watching, looking, return_exceptions=True)
-        await service.supervisor.stop()
+        await asyncio.gather(watching, looking, listening, return_exceptions=True)
+        await asyncio.gather(service.supervisor.stop(), service.senders.stop())
         log.event(events.STOPPED)
 
 
@@ -165,18 +207,23 @@ async def _web(service: Service) -> AsyncIterator[str]:
 async def _notice(service: Service) -> None:
     """Notice what another process, or the API, put into the store, and tell of what will end; by looking now and then.
 
-    Commands and pauses twice a second, consents and cut-overs each two seconds.
+    What others wrote twice a second, consents and cut-overs each two seconds.
     """
     from postroom.app.forecasting import announce  # run --once has no use for it
 
-    clock, told_at, looked_at = service.core.clock, -math.inf, -math.inf
+    clock, told_at, looked_at, version = service.core.clock, -math.inf, -math.inf, 0
     while True:
         try:
             await service.obey()
+            if (found := await service.core.store.foreign_version()) != version:
+                version = found
+                service.senders.tell()
+                service.supervisor.worker.tell()
             now = clock.monotonic()
             if now - looked_at >= _LOOK / 1000:
                 looked_at = now
-                service.supervisor.changed(await service.core.look_at_consents())
+                service.changed(await service.core.look_at_consents())
+                await service.core.keep_pending()
             if now - told_at >= _FORECAST:
                 told_at = now
                 await announce(service.core, service.log)
@@ -245,3 +292,11 @@ async def run_once(
         await service.core.look_at_consents()
         await service.core.look_at_pauses()
         return await service.supervisor.once(sections, AT_ONCE, cycles)
+
+
+async def send_once(live: Live, log: Log, sections: Sequence[str], clock: Clock | None = None) -> list[Condition]:
+    """Send all that is due, then end; how each account stands. A paused one sends nothing."""
+    async with assembled(live, log, clock or SystemClock()) as service:
+        await service.core.look_at_consents()
+        await service.core.look_at_pauses()
+        return await service.senders.once(section for section in sections if section not in service.core.paused)

@@ -8,7 +8,6 @@ starts or restarts, between two messages; only whether it logs in is asked befor
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from postroom.clock import Clock
 from postroom.drivers import Account
 from postroom.drivers.limits import DEFAULT, Limits
 from postroom.engine import attempt
+from postroom.engine.guard import unforeseen
 from postroom.engine.pause import pause
 from postroom.engine.standing import Standing
 from postroom.engine.supply import Look, Supply
@@ -45,6 +45,7 @@ class Sending:
     open: Open
     look: Look
     limits: Callable[[Account], Limits] = lambda _: DEFAULT
+    wants_copy: Callable[[Account], bool] = lambda _: False  # in Sent, of what it sends
 
 
 class Sender:
@@ -126,6 +127,7 @@ class Sender:
     async def _round(self, account: Account) -> None:
         """Send with one state of the settings."""
         limits = self._around.limits(account)
+        self._supply.copies = self._around.wants_copy(account)
         self._most = min(account.client.pool_size, limits.connections or account.client.pool_size)
         rate = account.client.messages_per_minute or limits.messages_a_minute
         self._interval = 60.0 / rate if rate else 0.0
@@ -357,7 +359,6 @@ class Sender:
         return self._account.client.retry_span if self._account is not None else float("inf")
 
     def _unforeseen(self, outgoing: Outgoing, error: Exception) -> None:
-        places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+        unforeseen(self._observer, self.section, error)
         words = f"{type(error).__name__}: {error}"
-        self._observer.event(events.UNFORESEEN, where=self.section, error=words, trace=" < ".join(reversed(places)))
         self._supply.passed(outgoing, attempt.unknown(outgoing, words[:500], self._clock.now()))

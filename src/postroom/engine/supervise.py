@@ -7,12 +7,12 @@ begun anew.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from postroom import events
 from postroom.drivers import Mailbox
+from postroom.engine.guard import guarded, unforeseen
 from postroom.engine.silence import silent_for
 from postroom.engine.watch import Surroundings, Watch
 from postroom.engine.work import Worker
@@ -20,7 +20,6 @@ from postroom.errors import PostroomError, StoreError
 from postroom.model import Health
 from postroom.store import LEASE
 
-_AGAIN = 30.0  # seconds after an unforeseen error
 _LARGE_AT_ONCE = 4  # mailboxes that one cycle does not read whole, of those read at the same time in a single pass
 
 
@@ -90,18 +89,7 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guarded(self, where: str, run: Callable[[], Coroutine[object, object, None]]) -> None:
-        while True:
-            try:
-                return await run()
-            except Exception as error:  # noqa: BLE001 - one client's defect must not end the others
-                self._unforeseen(where, error)
-            await self.around.kit.clock.sleep(_AGAIN)
-
-    def _unforeseen(self, where: str, error: Exception) -> None:
-        # The places alone: a trace with values could show what passed through.
-        places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-        words = f"{type(error).__name__}: {error}"
-        self.around.observer.event(events.UNFORESEEN, where=where, error=words, trace=" < ".join(reversed(places)))
+        await guarded(self.around.kit.clock, self.around.observer, where, run)
 
     async def _heartbeat(self) -> None:
         while True:
@@ -171,6 +159,6 @@ class Supervisor:
             await watch.note(error)
             return Result(section, watch, error)
         except Exception as error:  # noqa: BLE001 - one client's defect must not end the others
-            self._unforeseen(section, error)
+            unforeseen(self.around.observer, section, error)
             return Result(section, watch, PostroomError(f"{type(error).__name__}: {error}"))
         return Result(section, watch)

@@ -40,7 +40,7 @@ def sign(octets: bytes, domain: str, selector: str, key_pem: bytes, timestamp: i
     header, _, body = octets.partition(b"\r\n\r\n")
     found = [(name.lower(), value) for name, value in _FIELD.findall(header + b"\r\n")]
     names = _names([name for name, _ in found])
-    if b"from" not in names[:-1]:
+    if not any(name == b"from" for name, _ in found):
         raise ValueError("a message without From cannot be signed (RFC 6376 section 5.4)")
     tags = [
         ("v", "1"),

@@ -31,7 +31,7 @@ def is_field_name(name: str) -> bool:
 
 def unstructured(name: str, value: str, charset: str = "utf-8") -> bytes:
     """A field of free text (RFC 5322 section 3.2.5); read again, it is the same text."""
-    return _folded(name, _BETWEEN.split(value) if is_plain(value) else _encoded_words(value, charset))
+    return _folded(name, _BETWEEN.split(value) if is_plain(value) else _encoded_words(value, charset, len(name)))
 
 
 def is_plain(value: str) -> bool:
@@ -44,8 +44,8 @@ def is_plain(value: str) -> bool:
 def addresses(name: str, values: Sequence[Address], charset: str = "utf-8") -> bytes:
     """A field of addresses. Display names become encoded words; an address beyond ASCII stands as it is (RFC 6532)."""
     tokens: list[str] = []
-    for address in values:
-        phrase = _phrase(address.name, charset)
+    for at, address in enumerate(values):
+        phrase = _phrase(address.name, charset, 0 if at else len(name))
         tokens += [*phrase, f"<{address.address}>," if phrase else f"{address.address},"]
     return _folded(name, [*tokens[:-1], tokens[-1].removesuffix(",")])
 
@@ -68,7 +68,7 @@ def _folded(name: str, words: Iterable[str]) -> bytes:
         raise ValueError(f"no name of a field: {name[:80]!r}")
     lines: list[str] = []
     line, width = f"{name}:", len(name) + 1
-    for word in words:
+    for word in filter(None, words):
         octets = len(word) if word.isascii() else len(word.encode("utf-8", "surrogatepass"))
         if width + 1 + octets > _LINE and line != f"{name}:":
             lines.append(line)
@@ -80,25 +80,28 @@ def _folded(name: str, words: Iterable[str]) -> bytes:
     return f"{field}\r\n".encode()
 
 
-def _phrase(name: str, charset: str) -> list[str]:
-    """A display name, ready to be folded."""
+def _phrase(name: str, charset: str, before: int) -> list[str]:
+    """A display name, ready to be folded; before it stands a field's name of so many octets."""
     if not name:
         return []
     if not name.isascii() or "=?" in name or len(name) > 60:
-        return _encoded_words(name, charset)
+        return _encoded_words(name, charset, before)
     words = name.split(" ")
     return words if all(_ATOM.match(word) for word in words) else [quoted(name)]
 
 
-def _encoded_words(text: str, charset: str) -> list[str]:
-    """Encoded words of at most 75 characters each, none ending within a character (RFC 2047 sections 2 and 5)."""
+def _encoded_words(text: str, charset: str, before: int) -> list[str]:
+    """Encoded words of at most 75 characters each, none ending within a character (RFC 2047 sections 2 and 5). The first stands
+    behind a field's name of so many octets.
+    """
     octets, label = encoded(text, charset)
-    by_q = _q_length(octets) <= (len(octets) + 2) // 3 * 4
+    by_q = _q_length(octets) <= 2 * len(octets)  # most of it stays readable (RFC 2047 section 4)
     room = 75 - len(f"=?{label}?q??=")
+    first = max(30, room - before - 1) if before else room
     words: list[str] = []
     start = 0
     while start < len(text):
-        end = _end_of_word(text, start, label, by_q, room)
+        end = _end_of_word(text, start, label, by_q, room if start else first)
         piece = text[start:end].encode(label)
         written = "".join(map(_Q.__getitem__, piece)) if by_q else base64.b64encode(piece).decode("ascii")
         words.append(f"=?{label}?{'q' if by_q else 'b'}?{written}?=")

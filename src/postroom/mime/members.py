@@ -205,6 +205,8 @@ class Reading:
             members = self.members(one, place, known)
             filename = self._filename(members.get("filename"), f"{place}/filename")
             kind = self._content_type(members.get("content_type"), f"{place}/content_type", filename)
+            if inline and kind[0] == "message/rfc822":
+                self.fault(f"{place}/content_type", "HTML shows no messages", 'a media type such as "image/png"', kind[0])
             content = self._content(members.get("content"), f"{place}/content") if isinstance(one, dict) else b""
             content_id = self._content_id(members.get("content_id"), f"{place}/content_id", seen) if inline and members else ""
             if len(self.faults) == before:

@@ -17,17 +17,16 @@ from dataclasses import dataclass
 
 from postroom.errors import DraftFault, DraftRefused
 from postroom.mime import fields
-from postroom.mime.addresses import Address, parse_address, parse_list
+from postroom.mime.addresses import Address, parse_address, parse_list, parse_mailbox
 from postroom.mime.characters import shown
 from postroom.mime.compose import Given, collapsed, date_of
 from postroom.mime.examine import examine
 from postroom.outbound import Body, Composed, Envelope, Recipient
 
-_LINE_END = re.compile(rb"\r*\n|\r+")
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\r\r")
+_LINE_END = re.compile(rb"\r+\n|\r|\n")
+_AUTHORS = (b"resent-sender", b"resent-from", b"sender", b"from")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
 _TOO_LONG = re.compile(rb"^[^\n]{1000}", re.MULTILINE)  # 998 and CR
-_EIGHT_BIT = re.compile(rb"[\x80-\xff]")
 _IDENTITY = re.compile(r"\s*(<[!-;=?-~]{1,900}>)\s*\Z")
 _REMOVED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 
@@ -51,7 +50,8 @@ class _Field:
 
 def take_raw(octets: bytes, hints: RawEnvelope, given: Given, *, most_recipients: int = 1000) -> Composed:
     """The message for the queue. Raises ``DraftRefused`` with all that is wrong; the pointers of its faults are empty."""
-    if _BARE.search(octets) or not octets.endswith(b"\r\n"):
+    ends = octets.count(b"\r\n")
+    if octets.count(b"\n") != ends or octets.count(b"\r") != ends or not octets.endswith(b"\r\n"):
         octets = _LINE_END.sub(b"\r\n", octets)
         octets += b"" if octets.endswith(b"\r\n") else b"\r\n"
     faults: list[DraftFault] = []
@@ -67,9 +67,18 @@ def take_raw(octets: bytes, hints: RawEnvelope, given: Given, *, most_recipients
     kept = b"".join(field.line for field in header if field.name not in _REMOVED)
     whole = kept + added + b"\r\n" + body
     facts = examine(kept)
-    beyond = bool(_EIGHT_BIT.search(kept)) or not all(one.address.isascii() for one in recipients) or not mail_from.isascii()
-    kind = Body.EIGHT_BIT if beyond or _EIGHT_BIT.search(body) else Body.SEVEN_BIT
+    beyond = not (kept.isascii() and mail_from.isascii() and all(one.address.isascii() for one in recipients))
+    kind = Body.EIGHT_BIT if beyond or not body.isascii() else Body.SEVEN_BIT
     return Composed(Envelope(mail_from, recipients, kind, beyond, hints.envid, hints.ret), whole, message_id, facts.subject)
+
+
+def author_of(header: bytes) -> str:
+    """Who a message is from by its header, however its lines end: as where no sender is known beside it. Empty where that cannot
+    be told."""
+    faults: list[DraftFault] = []
+    fields_, _ = _parted(_LINE_END.sub(b"\r\n", header) + b"\r\n", faults)
+    reading = _Envelope(fields_, faults)
+    return next((found[0].address for name in _AUTHORS if (found := reading._addresses(name))), "")
 
 
 def _fault(faults: list[DraftFault], problem: str, valid: str, value: str = "") -> None:
@@ -93,7 +102,8 @@ def _parted(octets: bytes, faults: list[DraftFault]) -> tuple[list[_Field], byte
 
 
 def _check(octets: bytes, header: Sequence[_Field], faults: list[DraftFault]) -> None:
-    if found := _TOO_LONG.search(octets):
+    longest = max(map(len, octets.split(b"\n")))  # far faster than to search, and mostly the end of it
+    if longest > 999 and (found := _TOO_LONG.search(octets)):
         length = octets.index(b"\r\n", found.start()) - found.start()
         number = octets.count(b"\n", 0, found.start()) + 1
         _fault(faults, f"line {number} has {length} octets", "at most 998 in a line: encode the part as quoted-printable or base64")
@@ -127,13 +137,13 @@ class _Envelope:
     def mail_from(self, hints: RawEnvelope, given: Given) -> str:
         if hints.mail_from is not None:
             return self._address(hints.mail_from, "the envelope's sender") if hints.mail_from else ""
-        for name in (b"sender", b"from"):
+        for name in _AUTHORS:
             if found := self._addresses(name):
                 return found[0].address
         if not given.default_from or self._has(b"from"):
             self._missing_author()
             return ""
-        return parse_address(given.default_from)
+        return parse_mailbox(given.default_from).address
 
     def recipients(self, hints: RawEnvelope, given: Given) -> tuple[Recipient, ...]:
         if hints.mail_from is not None and not given.default_from and not self._has(b"from"):
@@ -142,7 +152,10 @@ class _Envelope:
         if hints.recipients:
             ours = [one._replace(address=self._address(one.address, "a recipient")) for one in hints.recipients]
         else:
-            ours = [Recipient(address.address) for name in (b"to", b"cc", b"bcc") for address in self._addresses(name)]
+            names = [b"resent-to", b"resent-cc", b"resent-bcc"]
+            if not any(name in names for name in self._resent):
+                names = [b"to", b"cc", b"bcc"]
+            ours = [Recipient(address.address) for name in names for address in self._addresses(name)]
             if not ours:
                 _fault(self._faults, "nobody is named to send it to", "an address in To, Cc or Bcc, or in the envelope")
         known = {Address("", one.address).key: one for one in reversed([*ours, *map(Recipient, hidden)])}
@@ -157,15 +170,15 @@ class _Envelope:
 
     def _addresses(self, name: bytes) -> list[Address]:
         found: list[Address] = []
-        wanted = b"resent-" + name if self._resent else name
-        for field in self._resent or self._header:
-            if field.name == wanted:
+        known = self._resent.get(name)
+        for field in [known] if known else [] if name.startswith(b"resent-") else self._header:
+            if field.name == name:
                 try:
                     found += parse_list(_text(field))
                 except ValueError as error:
                     _fault(
                         self._faults,
-                        f"{wanted.decode().title()}: {error}",
+                        f"{name.decode().title()}: {error}",
                         "addresses as of RFC 5322 section 3.4",
                         shown(_text(field)),
                     )
@@ -179,7 +192,7 @@ class _Envelope:
             return text
 
 
-def _latest_resent(header: Sequence[_Field]) -> list[_Field]:
+def _latest_resent(header: Sequence[_Field]) -> dict[bytes, _Field]:
     """The first block of Resent fields: it ends with another field, or where one stands a second time."""
     block: dict[bytes, _Field] = {}
     for field in header:
@@ -187,7 +200,7 @@ def _latest_resent(header: Sequence[_Field]) -> list[_Field]:
             block[field.name] = field
         elif block:
             break
-    return list(block.values())
+    return block
 
 
 def _added(header: Sequence[_Field], given: Given) -> tuple[bytes, str]:
@@ -197,7 +210,7 @@ def _added(header: Sequence[_Field], given: Given) -> tuple[bytes, str]:
     if b"date" not in names:
         added += fields.tokens("Date", date_of(given.timestamp, given.utc_offset).split(" "))
     if b"from" not in names:
-        added += fields.addresses("From", [Address("", parse_address(given.default_from))], given.charset)
+        added += fields.addresses("From", [parse_mailbox(given.default_from)], given.charset)
     stated = next((_text(field) for field in header if field.name == b"message-id"), "")
     if b"message-id" not in names:
         return added + fields.tokens("Message-ID", [given.message_id]), given.message_id

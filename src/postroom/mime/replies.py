@@ -12,10 +12,10 @@ _MOST_REFERENCES = 30
 _LONGEST_REFERENCES = 3000  # octets: readers cut long headers
 _REPLY = re.compile(
     r"(?:re|r|aw|sv|vs|antw|antwort|ref|rif|rép|res|rv|odp|od|vá|ynt|ats|atb|bls|回复|回覆|答复|返信|отв|אב)"
-    r"\s{0,3}(?:\[\d{1,3}\]|\(\d{1,3}\)|\^\d{1,3})?\s{0,3}[::]\s*",
+    r"\s{0,3}(?:\[\d{1,3}\]|\(\d{1,3}\)|\^\d{1,3})?\s{0,3}[:\uff1a]\s*",
     re.IGNORECASE,
 )
-_FORWARD = re.compile(r"(?:fwd?|wg|tr|vb|vl|doorst|enc|i|rv|pd|转发|轉寄|転送|пересл)\s{0,3}[::]\s*", re.IGNORECASE)
+_FORWARD = re.compile(r"(?:fwd?|wg|tr|vb|vl|doorst|enc|i|rv|pd|转发|轉寄|転送|пересл)\s{0,3}[:\uff1a]\s*", re.IGNORECASE)
 
 
 def references(original: Original) -> tuple[str, ...]:

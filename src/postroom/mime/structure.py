@@ -18,6 +18,7 @@ _TOO_LONG = re.compile(rb"^[^\n]{1000}", re.MULTILINE)
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _BEYOND = re.compile(rb"[\x00\x80-\xff]")
 _MBOX = re.compile(rb"^From ", re.MULTILINE)  # some keepers of mail write ">From " instead (RFC 2049 section 3)
+_READABLE = 76  # octets that a text in quoted-printable may be longer: filters of spam think little of texts in base64
 _LINE_END = re.compile(r"\r\n?|\n")
 
 
@@ -92,7 +93,7 @@ def _transfer(octets: bytes) -> tuple[str, bytes]:
     if not (_BEYOND.search(octets) or _LONG.search(octets) or _MBOX.search(octets)):
         return "7bit", octets
     printable = _MBOX.sub(b"=46rom=20=\r\n", binascii.b2a_qp(octets, istext=True))
-    if len(printable) > len(octets) * 78 // 57 + 80:  # what base64 would take
+    if len(printable) > (len(octets) + 2) // 3 * 4 * 78 // 76 + _READABLE:  # what base64 would take
         return "base64", _base64(octets)
     return "quoted-printable", printable
 

@@ -7,6 +7,7 @@ with the line ``ready``. SIGTERM or Ctrl-C stops it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ from pathlib import Path
 import click
 
 from postroom.clock import SystemClock
-from postroom.sandbox import ACCOUNTS, Sandbox
+from postroom.sandbox import ACCOUNTS, Sandbox, Submitted
 from postroom.sandbox.certificates import write_private
 from postroom.sandbox.samples import later, samples
 
@@ -34,6 +35,8 @@ class Run:
     authority_port: int
     imap_port: int
     imaps_port: int
+    smtp_port: int
+    smtps_port: int
     token_lifetime: float
     rotate: bool
     consented: bool
@@ -53,6 +56,8 @@ class Run:
 @click.option("--authority-port", type=PORT, default=0, metavar="N", help="OAuth 2.0 over HTTP; 0 takes any free port.")
 @click.option("--imap-port", type=PORT, default=0, metavar="N", help="IMAP in the clear with STARTTLS.")
 @click.option("--imaps-port", type=PORT, default=0, metavar="N", help="IMAP with TLS from the beginning.")
+@click.option("--smtp-port", type=PORT, default=0, metavar="N", help="SMTP in the clear with STARTTLS.")
+@click.option("--smtps-port", type=PORT, default=0, metavar="N", help="SMTP with TLS from the beginning.")
 @click.option(
     "--token-lifetime",
     type=SPAN,
@@ -77,8 +82,9 @@ class Run:
 def main(**options: object) -> None:
     """Run a mail provider to practise with, on this machine only.
 
-    Two real servers: IMAP (PLAIN, XOAUTH2, OAUTHBEARER) and an OAuth 2.0 authority (code with PKCE, refresh,
-    introspection, revocation). An application under test sees what it sees at a provider: a consent page, tokens that
+    Three real servers: IMAP and SMTP (PLAIN, XOAUTH2, OAUTHBEARER), and an OAuth 2.0 authority (code with PKCE, refresh,
+    introspection, revocation). Mail that is sent to an account is in its mailbox at once; what is for anybody else is
+    written to DIR/outside and goes nowhere. An application under test sees what it sees at a provider: a consent page, tokens that
     expire, refusals with their reasons. The mailboxes live in memory and are gone when the sandbox stops.
 
     DIR/postroom.ini is ready for Postroom. Other programs take addresses, ports, client id and secret from the lines
@@ -102,12 +108,15 @@ async def _serve(run: Run) -> None:
         authority_port=run.authority_port,
         imap_port=run.imap_port,
         imaps_port=run.imaps_port,
+        smtp_port=run.smtp_port,
+        smtps_port=run.smtps_port,
     )
     sandbox.authority.lifetime = run.token_lifetime
     sandbox.authority.rotates = run.rotate
     async with sandbox:
         configuration = run.directory / "postroom.ini"
         write_private(configuration, sandbox.configuration(run.directory / "data", consented=run.consented).encode())
+        sandbox.smtp.told = _Outside(run.directory / "outside")
         if run.deliver_samples:
             await _deliver_samples(sandbox)
         _report(sandbox, configuration)
@@ -125,6 +134,8 @@ def _report(sandbox: Sandbox, configuration: Path) -> None:
     lines = (
         f"imap           localhost:{sandbox.imap_port} (STARTTLS)",
         f"imaps          localhost:{sandbox.imaps_port}",
+        f"smtp           localhost:{sandbox.smtp_port} (STARTTLS)",
+        f"smtps          localhost:{sandbox.smtps_port}",
         f"authority      {sandbox.authority_url}",
         f"client-id      {sandbox.client_id}",
         f"client-secret  {sandbox.client_secret}",
@@ -135,6 +146,22 @@ def _report(sandbox: Sandbox, configuration: Path) -> None:
     )
     for line in lines:
         click.echo(line)  # which flushes, so that a parent process reading a pipe need not wait
+
+
+class _Outside:
+    """Writes what left the sandbox into a folder, and tells of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = itertools.count(1)
+        for former in folder.glob("*.eml"):  # of another run
+            former.unlink()
+
+    def __call__(self, sent: Submitted) -> None:
+        self._folder.mkdir(exist_ok=True)
+        path = self._folder / f"{next(self._numbers):06}.eml"
+        path.write_bytes(sent.octets)
+        click.echo(f"outside        {sent.mail_from or '<>'} to {', '.join(sent.recipients)}: {path}")
 
 
 async def _drop(sandbox: Sandbox, every: float, stop: asyncio.Event) -> None:

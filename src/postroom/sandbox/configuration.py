@@ -1,4 +1,4 @@
-"""The ``postroom.ini`` that reads a sandbox, as text."""
+"""The ``postroom.ini`` that reads a sandbox and sends by it, as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _HEAD = """\
-# Reads the mailboxes of a Postroom sandbox. Written by the sandbox, anew at each of its starts: the tokens, the
+# Reads the mailboxes of a Postroom sandbox, and sends by them. Written by the sandbox, anew at each of its starts: the tokens, the
 # client secret and the certificates in it are good for one run.
 
 [settings]
@@ -28,7 +28,7 @@ _CLIENT = """
 [pop-client-{name}]
 type = IMAP
 server = localhost
-port = {port}
+port = {imap_port}
 pop-connection-security = ssl-tls
 # The sandbox's own certificate authority. A real server needs none named.
 tls-ca-file = {ca_file}
@@ -37,17 +37,33 @@ mail.imap.auth.mechanisms = XOAUTH2
 tenant-authority = google
 client-id = {client_id}
 secret = sandbox
-{consent}
+{pop_consent}
 # Short, for watching. New mail does not wait for it: the server announces it.
 cycle-time = 00:00:10
+
+[smtp-client-{name}]
+server = localhost
+port = {smtp_port}
+smtp-connection-security = start-tls
+tls-ca-file = {ca_file}
+enable-authentication = true
+user = {account}
+mail.smtp.auth.mechanisms = XOAUTH2
+tenant-authority = google
+client-id = {client_id}
+secret = sandbox
+{smtp_consent}
+# Whatever is from this address leaves by this account.
+addresses = {account}
 """
 
 _CONSENTED = """\
-# With XOAUTH2 at Google, password is the refresh token of the mailbox.
+# With XOAUTH2 at Google, password is the refresh token of the account.
 password = {refresh_token}"""
 
 _UNCONSENTED = """\
-# No password here: nobody has consented yet. "postroom authorize {name}" asks, and puts the refresh token into the vault."""
+# No password here: nobody has consented yet. "postroom authorize {section}" asks.
+# The refresh token is in the vault then."""
 
 
 def text(
@@ -57,22 +73,29 @@ def text(
     client_id: str,
     client_secret: str,
     ca_file: Path,
-    port: int,
+    imap_port: int,
+    smtp_port: int,
     refresh_tokens: Mapping[str, str | None],
 ) -> str:
     """The whole file: one client for each account. One whose refresh token is None has yet to be consented to."""
     head = _HEAD.format(data_directory=data_directory.absolute(), client_secret=client_secret, **metadata)
-    shared = {"client_id": client_id, "ca_file": ca_file.absolute(), "port": port}
+    shared = {"client_id": client_id, "ca_file": ca_file.absolute(), "imap_port": imap_port, "smtp_port": smtp_port}
     names = section_names(list(refresh_tokens))
     clients = (
-        _CLIENT.format(name=name, account=account, consent=_consent(name, token), **shared)
+        _CLIENT.format(
+            name=name,
+            account=account,
+            pop_consent=_consent(f"pop-client-{name}", token),
+            smtp_consent=_consent(f"smtp-client-{name}", token),
+            **shared,
+        )
         for name, (account, token) in zip(names, refresh_tokens.items(), strict=True)
     )
     return head + "".join(clients)
 
 
-def _consent(name: str, refresh_token: str | None) -> str:
-    return _UNCONSENTED.format(name=name) if refresh_token is None else _CONSENTED.format(refresh_token=refresh_token)
+def _consent(section: str, refresh_token: str | None) -> str:
+    return _UNCONSENTED.format(section=section) if refresh_token is None else _CONSENTED.format(refresh_token=refresh_token)
 
 
 def section_names(accounts: Sequence[str]) -> list[str]:

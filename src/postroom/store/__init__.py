@@ -56,6 +56,7 @@ from postroom.store.invitations import Invitations
 from postroom.store.keys import place_of
 from postroom.store.labels import Labels
 from postroom.store.outbox import Outbox
+from postroom.store.pending import Pending
 from postroom.store.processes import Processes
 from postroom.store.pull import Pull
 from postroom.store.shadows import Shadows
@@ -85,7 +86,7 @@ class Store:
             undo.pop_all()
         self.audits = Audits(self._db, clock, self._processes)
         self.shadows = Shadows(self._db, clock, self._processes)
-        self.outbox = Outbox(self._db, clock, self.blobs, self._ids, self._processes.holder)
+        self.pending = Pending(self._db, self._processes)
         self.api_keys = ApiKeys(self._db, clock, self._ids)
         self.commands = Commands(self._db, clock)
         self.labels = Labels(self._db)
@@ -275,6 +276,10 @@ class Store:
     async def next_due(self, kind: WorkKind, lane: str = "") -> float | None:
         """When the next piece of a lane's ready work is due."""
         return await self._db.run(lambda db: work.next_due(db, kind, lane), writes=False)
+
+    async def foreign_version(self) -> int:
+        """A number that changes when another process has written something (sqlite.org/pragma.html#pragma_data_version)."""
+        return await self._db.run(lambda db: int(str(db.execute("PRAGMA data_version").get)))
 
     # --- grants (the keeper that net.tokens is given)
 

@@ -7,6 +7,8 @@ import gc
 import os
 import re
 import signal
+import smtplib
+import ssl
 import stat
 import sys
 import time
@@ -50,13 +52,28 @@ async def test_configuration_opens_every_mailbox(sandbox: Sandbox, application: 
         await mail.run(partial(mail.xoauth2, user=user, token=token))
 
 
+async def test_configuration_sends_by_every_account(sandbox: Sandbox, application: Application, tmp_path: Path) -> None:
+    ini = ConfigParser(interpolation=None)
+    ini.read_string(sandbox.configuration(tmp_path / "data"))
+    clients = {name: section for name, section in ini.items() if name.startswith("smtp-client")}
+    assert list(clients) == ["smtp-client-sales", "smtp-client-support"]
+    for client in clients.values():
+        assert (client["port"], client["smtp-connection-security"]) == (str(sandbox.smtp_port), "start-tls")
+        assert client["mail.smtp.auth.mechanisms"] == "XOAUTH2"
+        assert client["addresses"] == client["user"]
+        status, tokens = await application.refresh(client["password"])
+        assert status == 200
+        assert sandbox.authority.judge(client["user"], tokens["access_token"]).account == client["user"]
+
+
 async def test_configuration_without_consent_says_how_to_get_it(sandbox: Sandbox, tmp_path: Path) -> None:
     text = sandbox.configuration(tmp_path / "data", consented=False)
     ini = ConfigParser(interpolation=None)
     ini.read_string(text)
     assert [name for name in ini.sections() if "password" in ini[name]] == ["secret-sandbox"]
     for name in ("sales", "support"):
-        assert f"postroom authorize {name}" in text
+        assert f"postroom authorize pop-client-{name}" in text
+        assert f"postroom authorize smtp-client-{name}" in text
         assert ini[f"pop-client-{name}"]["mail.imap.auth.mechanisms"] == "XOAUTH2"
 
 
@@ -80,6 +97,8 @@ async def test_port_in_use_leaves_nothing_behind(sandbox: Sandbox, tmp_path: Pat
         Sandbox(tmp_path, authority_port=used),
         Sandbox(tmp_path, imap_port=used),
         Sandbox(tmp_path, imaps_port=used),
+        Sandbox(tmp_path, smtp_port=used),
+        Sandbox(tmp_path, smtps_port=used),
     ):
         with pytest.raises(OSError, match="in use"):
             await second.__aenter__()
@@ -103,9 +122,12 @@ def test_closes_cleanly_under_open_connections(tmp_path: Path, loop: str) -> Non
                 idle_writer.write(b"a LOGIN sales@example.test sandbox\r\nb SELECT INBOX\r\nc IDLE\r\n")
                 while not (await idle.readline()).startswith(b"+"):
                     pass
+                sending, sending_writer = await asyncio.open_connection("127.0.0.1", sandbox.smtp_port)
+                await sending.readline()
             assert b"BYE" in await asyncio.wait_for(reader.read(), 5)
             assert b"BYE" in await asyncio.wait_for(idle.read(), 5)
-            for each in (writer, idle_writer):
+            assert b"421" in await asyncio.wait_for(sending.read(), 5)
+            for each in (writer, idle_writer, sending_writer):
                 each.close()
                 await each.wait_closed()
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -143,17 +165,38 @@ async def test_process_reports_delivers_and_stops(tmp_path: Path) -> None:
     assert report["configuration"] == str(configuration)
     assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
     assert report["authority"] in configuration.read_text()
-    assert "postroom authorize desk" in configuration.read_text()
+    assert "postroom authorize pop-client-desk" in configuration.read_text()
     assert (await process.stdout.readline()).startswith(b"delivered")
+    await asyncio.to_thread(_send_outside, int(report["smtps"].partition(":")[2]), tmp_path / "ca.pem")
+    while not (line := (await process.stdout.readline()).decode()).startswith("outside"):
+        assert line.startswith("delivered")
+    assert line.split() == ["outside", "desk@example.test", "to", "ann@example.org:", f"{tmp_path}/outside/000001.eml"]
+    assert (tmp_path / "outside/000001.eml").read_bytes() == b"Subject: x\r\n\r\nhello\r\n"
     process.send_signal(signal.SIGTERM)
     _, errors = await asyncio.wait_for(process.communicate(), 10)
     assert (process.returncode, errors) == (0, b"")
 
 
+def _send_outside(port: int, ca_file: Path) -> None:
+    context = ssl.create_default_context(cafile=str(ca_file))
+    with smtplib.SMTP_SSL("localhost", port, timeout=10, context=context) as client:
+        client.login("desk@example.test", "sandbox")
+        client.sendmail("desk@example.test", ["ann@example.org"], b"Subject: x\r\n\r\nhello\r\n")
+
+
 def test_command_line_explains_itself_and_its_failures(tmp_path: Path) -> None:
     shown = CliRunner().invoke(main, ["--help"])
     assert shown.exit_code == 0
-    for option in ("--directory", "--authority-port", "--imap-port", "--imaps-port", "--drop-every", "--unconsented"):
+    for option in (
+        "--directory",
+        "--authority-port",
+        "--imap-port",
+        "--imaps-port",
+        "--smtp-port",
+        "--smtps-port",
+        "--drop-every",
+        "--unconsented",
+    ):
         assert option in shown.output
     (tmp_path / "file").write_text("")
     refused = CliRunner().invoke(main, ["--directory", str(tmp_path / "file" / "below")])

@@ -38,7 +38,7 @@ def section_of(live: Live, name: str) -> str:
 def known_section(live: Live, name: str) -> str:
     """The same. Raises ``ConfigError``."""
     try:
-        return live.find_client(name)
+        return live.find_client(name, live.configuration.sections)
     except ConfigError:
         if name.startswith("pop-client"):
             return name

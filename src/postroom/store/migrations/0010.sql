@@ -1,23 +1,49 @@
--- Applications: to whom messages are handed.
+-- Who may use the API, and what persons tell the service to do.
 
-ALTER TABLE work ADD COLUMN copy INTEGER NOT NULL DEFAULT 0;  -- of a delivery: which copy of its message; 0: the message itself
--- A message waits for an application once at most. This is the order in which it is handed out, too.
-CREATE UNIQUE INDEX deliveries_open ON work (lane, subject, copy) WHERE kind = 'deliver' AND state IN ('ready', 'leased');
-CREATE INDEX deliveries ON work (subject, lane) WHERE kind = 'deliver';
+CREATE TABLE api_keys (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  public_id  TEXT NOT NULL UNIQUE,
+  name       TEXT NOT NULL,
+  role       TEXT NOT NULL,
+  digest     BLOB NOT NULL UNIQUE,    -- SHA-256 of the key, which itself is nowhere
+  clients    TEXT NOT NULL,           -- JSON: the sections that it sees; empty for all
+  per_minute INTEGER NOT NULL,        -- requests; 0: no limit
+  created_at REAL NOT NULL,
+  used_at    REAL,                    -- coarse
+  revoked_at REAL
+) STRICT;
+CREATE UNIQUE INDEX api_keys_name ON api_keys (name) WHERE revoked_at IS NULL;
 
-CREATE TABLE applications (        -- those that were ever in the configuration
-  section  TEXT PRIMARY KEY,       -- in lower case; the lane of its deliveries
-  begun_at REAL NOT NULL,
-  missed   INTEGER                 -- messages behind this number were processed while the configuration did not have it
+CREATE TABLE commands (              -- to the service, which notices them
+  id       INTEGER PRIMARY KEY AUTOINCREMENT,
+  client   TEXT NOT NULL,            -- section
+  verb     TEXT NOT NULL,            -- restart
+  asked_by TEXT NOT NULL,
+  asked_at REAL NOT NULL,
+  done_at  REAL
+) STRICT;
+CREATE INDEX commands_open ON commands (id) WHERE done_at IS NULL;
+
+CREATE TABLE pauses (                -- clients that stand still until they are resumed
+  client   TEXT PRIMARY KEY,
+  asked_by TEXT NOT NULL,
+  asked_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE fills (               -- messages processed before that are still to be handed to an application
-  id          INTEGER PRIMARY KEY AUTOINCREMENT,
-  application TEXT NOT NULL,
-  after       INTEGER NOT NULL,    -- done up to this message
-  last        INTEGER NOT NULL,
-  since       REAL NOT NULL,       -- captured then or later
-  again       INTEGER NOT NULL     -- 1: those too that were handed to it before
-) STRICT;
+CREATE TABLE labels (
+  client TEXT NOT NULL,
+  name   TEXT NOT NULL,
+  value  TEXT NOT NULL,
+  PRIMARY KEY (client, name)
+) STRICT, WITHOUT ROWID;
 
-ALTER TABLE api_keys ADD COLUMN applications TEXT NOT NULL DEFAULT '[]';  -- JSON: sections that it reads by pull; empty for all
+CREATE TABLE invitations (           -- addresses for the owner of a mailbox to consent at
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  client     TEXT NOT NULL,
+  digest     BLOB NOT NULL UNIQUE,   -- SHA-256 of the token in the address
+  asked_by   TEXT NOT NULL,
+  asked_at   REAL NOT NULL,
+  expires_at REAL NOT NULL,
+  used_at    REAL,
+  revoked_at REAL
+) STRICT;
