@@ -16,6 +16,7 @@ from servers.dovecot import Dovecot
 from servers.dovecot_config import DOMAIN
 from servers.install import complaints
 from servers.postfix import Postfix
+from servers.smtp_faults import SmtpFaults
 
 _users = itertools.count(1)
 
@@ -69,6 +70,14 @@ def postfix(dovecot: Dovecot, certificates: Certificates, root: None) -> Iterato
 
 
 @pytest.fixture(scope="session")
+def smtp_faults(authority: Authority, dovecot: Dovecot, certificates: Certificates) -> Iterator[SmtpFaults]:
+    """An SMTP server that does wrong as it is told; orders given to it hold until the end of the test."""
+    with SmtpFaults(tokens=authority.tokens, certificates=certificates, dovecot=dovecot) as running:
+        yield running
+        assert running.log_text() == ""
+
+
+@pytest.fixture(scope="session")
 def deviant() -> Iterator[Deviant]:
     """An authority with the providers' own ways; orders given to it hold until the end of the test."""
     with Deviant() as running:
@@ -89,8 +98,8 @@ def mailbox_user() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _settled_authorities(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Take back a test's orders to the shared authorities."""
+def _settled_servers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take back a test's orders to the shared servers."""
     yield
-    for name in {"authority", "deviant"} & set(request.fixturenames):
+    for name in {"authority", "deviant", "smtp_faults"} & set(request.fixturenames):
         request.getfixturevalue(name).reset()

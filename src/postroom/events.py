@@ -34,6 +34,12 @@ STOPPED = Event("stopped", "info", "Postroom ended as asked.")
 CONFIG_FAULT = Event("config_fault", "error", "A section has a fault; its client keeps what it had, or stays down.", ("fault",))
 CONFIG_WARNING = Event("config_warning", "warning", "The configuration has something without effect.", ("warning",))
 CONFIG_CHANGED = Event("config_changed", "info", "The edited configuration was read.", ("added", "removed", "changed"))
+CLIENT_CHANGED = Event(
+    "client_changed", "info", "A changed smtp-client runs with its new options from now on.", ("client", "options")
+)
+RESTART_PENDING = Event(
+    "restart_pending", "info", "A changed smtp-client goes on as it is until it is restarted.", ("client", "options")
+)
 CONNECTED = Event("connected", "info", "A client is logged in.", ("client", "server"))
 READ = Event("read", "info", "A cycle brought messages.", ("client", "folder", "captured", "matched", "octets", "left"))
 UNCHANGED = Event("unchanged", "debug", "A cycle found nothing new.", ("client", "folder"))
@@ -117,6 +123,21 @@ PAUSED = Event(
     "A provider's limit is reached; the client goes on by itself.",
     ("client", "error", "remedy", "seconds"),
 )
+CLIENT_PAUSED = Event("client_paused", "info", "A client stands still as somebody asked, until it is resumed.", ("client", "by"))
+CLIENT_EDITED = Event(
+    "client_edited",
+    "info",
+    "A client's section of the file was made, changed or taken away over the API.",
+    ("client", "by", "options"),
+)
+BEGUN_ANEW = Event("begun_anew", "info", "A client's conversation was begun anew as somebody asked.", ("client", "by"))
+REQUEST = Event(
+    "request",
+    "info",
+    "The API was asked something. The operation stands for the path, so that no id and no token is in it.",
+    ("id", "operation", "method", "status", "seconds", "key", "address"),
+)
+PROBED = Event("probed", "debug", "Health, readiness or metrics were asked for.", ("operation", "status", "address"))
 LIMIT_LEARNED = Event(
     "limit_learned",
     "warning",
@@ -207,6 +228,7 @@ OUTBOX = Metric("postroom_outbox_submissions", "gauge", "Submissions by where th
 DAYS_TO_EXPIRY = Metric(
     "postroom_days_to_expiry", "gauge", "Days until the next thing ends that a client depends on.", ("client", "what")
 )
+API_REQUESTS = Metric("postroom_api_requests_total", "counter", "Requests to the API.", ("operation", "status"))
 TOKEN_REQUESTS = Metric("postroom_token_requests_total", "counter", "Requests to token endpoints.")
 
 EVENTS = tuple(value for value in list(globals().values()) if isinstance(value, Event))

@@ -1,4 +1,4 @@
-"""``python -m docs.pages [--check]``: options, command line, errors, refusals, events and metrics, states."""
+"""``python -m docs.pages [--check]``: options, command line, errors, refusals, events and metrics, states, API."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import click
 
+from docs.api import api_markdown, openapi_json
 from postroom import errors, events
 from postroom.app.cli import cli
+from postroom.drivers import smtp_replies
 from postroom.model import WORK_MOVES, Health
 from postroom.net import refusals
 from postroom.settings.reference import options_markdown
@@ -89,12 +91,25 @@ def refusals_markdown() -> str:
         parts.append(f"\n## {title}\n\n| name | what is heard | what it means | fate | what to do | source |\n")
         parts.append("| --- | --- | --- | --- | --- | --- |\n")
         parts += [_refusal_row(rule) for rule in refusals.rules() if rule.at is where]
+    parts.append("\n## When a message is sent\n\nWhat concerns the *account* fails no message: it waits, and goes on by itself. ")
+    parts.append("What no entry knows is judged by its code (4yz: for now) and by what it answers: a recipient or the message.\n\n")
+    parts.append(
+        "| name | what is heard | what it means | concerns | what to do | source |\n| --- | --- | --- | --- | --- | --- |\n"
+    )
+    parts += [_reply_row(rule) for rule in smtp_replies.rules()]
     return "".join(parts)
 
 
 def _refusal_row(rule: refusals.Rule) -> str:
     fate = rule.fate.value if rule.certain else f"{rule.fate.value}, once it has lasted"
     cells = (f"`{rule.name}`", _heard(rule), rule.means, fate, rule.remedy, f"[source]({rule.source})")
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
+
+
+def _reply_row(rule: smtp_replies.Rule) -> str:
+    heard = f"{f'{rule.provider.capitalize()}; ' if rule.provider else ''}such as `{rule.example}`"
+    whom = f"the {rule.scope.value}" + (f": {rule.what.value}" if rule.what is not None else "")
+    cells = (f"`{rule.name}`", heard, rule.means, whom, rule.remedy, f"[source]({rule.source})")
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
 
 
@@ -140,6 +155,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "refusals.md": refusals_markdown,
     "events.md": events_markdown,
     "states.md": states_markdown,
+    "api.md": api_markdown,
+    "openapi.json": openapi_json,
 }
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import pop3
+from fuzz import pop3, smtp
 from fuzz.drafts import drafts
 from postroom.drivers.imap_first import utc_day
 from postroom.drivers.provider import Providers
@@ -200,6 +200,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "first-read": first_read,
     "pop3": pop3.codec,
     "pop3-reading": pop3.reading,
+    "smtp": smtp.codec,
+    "smtp-sending": smtp.sending,
     "answers": answers,
     "consents": consents,
     "drafts": drafts,

@@ -74,7 +74,7 @@ class Exim:
         self._prepare(*certificates.issue(*LOOPBACK))
 
     def _prepare(self, certificate: Path, key: Path) -> None:
-        for part in ("usr/sbin", "usr/lib"):
+        for part in ("usr/sbin", "usr/lib", "lib"):
             shutil.copytree(EXIM / part, self._directory / part, symlinks=True)
         for part in ("spool", "log"):
             (self._directory / part).mkdir()
@@ -140,7 +140,7 @@ class Exim:
         (wrapper,) = Path("/usr/lib").glob("*/libnss_wrapper.so")
         return {
             "PATH": "/usr/bin:/bin",
-            "LD_LIBRARY_PATH": ":".join(map(str, (self._directory / "usr/lib").glob("*-linux-gnu"))),
+            "LD_LIBRARY_PATH": ":".join(map(str, self._directory.glob("**/lib/*-linux-gnu"))),
             "LD_PRELOAD": str(wrapper),
             "NSS_WRAPPER_PASSWD": str(self._directory / "passwd"),
             "NSS_WRAPPER_GROUP": str(self._directory / "group"),

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 from servers.gmail_pop3_box import Box, Mail, Place, Popped
 from servers.gmail_pop3_faults import Faults, Manner
+from servers.introspection import introspect
 
 
 class Refusal(Exception):
@@ -51,21 +49,10 @@ class Mailboxes:
         if not self._introspection_url:
             return False
         try:
-            said = await asyncio.to_thread(self._introspect, token)
+            said = await asyncio.to_thread(introspect, self._introspection_url, token)
         except (OSError, ValueError) as error:
             raise Refusal("[SYS/TEMP] Temporary system problem, please try again later.") from error
         return said.get("active") is True and str(said.get("email", "")).lower() == user
-
-    def _introspect(self, token: str) -> dict[str, Any]:
-        """What the authority says of it (RFC 7662 section 2)."""
-        parts = urllib.parse.urlsplit(self._introspection_url)
-        client = f"{parts.username}:{parts.password}".encode()
-        url = parts._replace(netloc=f"{parts.hostname}:{parts.port}").geturl()
-        request = urllib.request.Request(url, urllib.parse.urlencode({"token": token}).encode())
-        request.add_header("Authorization", f"Basic {base64.b64encode(client).decode()}")
-        with urllib.request.urlopen(request, timeout=5) as reply:
-            said: dict[str, Any] = json.load(reply)
-        return said
 
     # Orders
 

@@ -52,6 +52,7 @@ COURIER_FIXED = (
 EXIM = Path(sys.prefix) / "exim"
 EXIM_PACKAGES = (
     "exim4-daemon-light",
+    "libcom-err2",
     "libevent-2.1-7",
     "libgnutls-dane0",
     "libgssapi-krb5-2",

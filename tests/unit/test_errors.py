@@ -66,6 +66,7 @@ FATES = {
     "ProxyRefused": Fate.REAUTHORIZE,
     "VaultLocked": Fate.REAUTHORIZE,
     "StoreNewer": Fate.GIVE_UP,
+    "DraftRefused": Fate.GIVE_UP,
     "NotFound": Fate.GIVE_UP,
     "StateRefused": Fate.GIVE_UP,
     "KeyReused": Fate.GIVE_UP,

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import click
 
-from postroom.app import cli_init, cli_oauth, cli_shadow  # noqa: F401 - they add their commands to the group
+from postroom.app import (  # noqa: F401 - they add their commands to the group
+    cli_commands,
+    cli_init,
+    cli_keys,
+    cli_oauth,
+    cli_outbox,
+    cli_shadow,
+)
 from postroom.app.root import chosen, cli, client_names, live_of, option_names, show_faults
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, run_to_end
 
@@ -20,12 +27,12 @@ __all__ = ["cli"]
 
 
 @cli.command()
-@click.option("--once", is_flag=True, help="Read until nothing more is to be read, do all work, then end.")
+@click.option("--once", is_flag=True, help="Read until nothing more is to be read, do all work, send what is due, then end.")
 @click.option("--json", "as_json", is_flag=True, help="With --once: one JSON object for each client.")
 @click.argument("clients", nargs=-1, shell_complete=client_names)
 @click.pass_context
 def run(context: click.Context, once: bool, as_json: bool, clients: tuple[str, ...]) -> None:
-    """Read the mailboxes: as a service, or once. CLIENTS: only these (with --once)."""
+    """Read the mailboxes and send what waits: as a service, or once. CLIENTS: only these (with --once)."""
     live = live_of(context)
     if once:
         from postroom.app.operations.once import once as read_once
@@ -47,7 +54,7 @@ def run(context: click.Context, once: bool, as_json: bool, clients: tuple[str, .
 @click.argument("clients", nargs=-1, shell_complete=client_names)
 @click.pass_context
 def check(context: click.Context, as_json: bool, clients: tuple[str, ...]) -> None:
-    """Take the way to each mailbox for real, step by step; print what works, what does not, and the remedy."""
+    """Take the way to each server for real, step by step; print what works, what does not, and the remedy."""
     from postroom.app.operations.check import as_lines
     from postroom.app.operations.check import check as check_clients
 
@@ -119,7 +126,7 @@ def audit(context: click.Context, as_json: bool, repair: bool, clients: tuple[st
     from postroom.app.operations.audit import audit as carry_out
 
     live = live_of(context)
-    sections = chosen(live, clients)
+    sections = chosen(live, clients, mailboxes=True)
     context.exit(run_to_end(lambda: carry_out(live, sections, named=bool(clients), repair=repair, as_json=as_json)))
 
 

@@ -45,7 +45,7 @@ def authorize(
     as_json: bool,
     clients: tuple[str, ...],
 ) -> None:
-    """Connect mailboxes: get consent, check it, keep the token sealed in the vault.
+    """Connect mailboxes and accounts: get consent, check it, keep the token sealed in the vault.
 
     With grant-type = client_credentials it prints what an administrator does once for all mailboxes, and waits until it works.
     """

@@ -51,7 +51,7 @@ def shadow(
     from postroom.app.operations.shadow import shadow as carry_out
 
     live = live_of(context)
-    (section,) = chosen(live, (client,))
+    (section,) = chosen(live, (client,), mailboxes=True)
     given = [source for source in (maildir, mbox, message_ids) if source is not None]
     if len(given) > 1:
         raise Failure("name one of --maildir, --mbox and --message-ids", status=UNUSABLE)

@@ -1,27 +1,32 @@
 """The configuration file: found, read, and read again while the server runs.
 
 A fault of the whole file leaves everything as it runs. A fault of one section leaves that section as it runs, and all
-others take what is written. Nothing here waits or notices by itself: who watches the file calls ``Live.reload``.
+others take what is written: a pop-client at its next cycle, an smtp-client when it is restarted. Nothing here waits or
+notices by itself: who watches the file calls ``Live.reload``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from postroom.app.running import Running
 from postroom.drivers.provider import Providers
 from postroom.errors import ConfigError
 from postroom.settings import (
     AuthoritySection,
+    Client,
     Configuration,
     Fault,
     PopClient,
     SecretSection,
+    SmtpClient,
     parse_configuration,
     unusable,
 )
+from postroom.settings.routing import route
 
 FILE_NAME = "postroom.ini"
 SYSTEM_FILE = Path("/etc/postroom") / FILE_NAME
@@ -50,12 +55,13 @@ def load(path: Path, environ: Mapping[str, str], providers: Providers | None = N
     return parse_configuration(text, path, environ, providers or Providers())
 
 
-def find_client(configuration: Configuration, name: str) -> str:
+def find_client(configuration: Configuration, name: str, among: Sequence[str] | None = None) -> str:
     """The section of a client by its whole name, or by the part after ``pop-client-`` or ``smtp-client-``, in any case.
 
-    Faulty sections are found too. ConfigError lists the names where none or more than one has this name.
+    Faulty sections are found too, of both sorts where ``among`` does not name those that are meant. ConfigError lists the
+    names where none or more than one has this name.
     """
-    sections = (*configuration.sections, *configuration.sender_sections)
+    sections = (*configuration.sections, *configuration.sender_sections) if among is None else among
     wanted = name.lower()
     for candidates in (
         [section for section in sections if section == name],
@@ -77,27 +83,68 @@ class Changes:
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()  # by their own values, or by a secret or authority that they use
+    changed: tuple[str, ...] = ()  # by their own values, or by a secret or authority that they use; it acts
     kept: tuple[str, ...] = ()  # clients that go on with their former values, because what is written is faulty
     waiting: tuple[str, ...] = ()  # sections whose change acts when the server is started again
+    restart_pending: tuple[str, ...] = ()  # smtp-clients that have something written which acts when they are restarted
     faults: tuple[Fault, ...] = ()  # of this reading, warnings among them
 
 
+_AT_START = {"settings": "settings", "web": "web", "listener": "smtp-listener"}  # what a Configuration has: its section
+
+
 class Live:
-    """The configuration that runs. ``configuration`` is replaced as a whole, so a record once taken stays as it was."""
+    """The configuration that runs. ``configuration`` is replaced as a whole, so a record once taken stays as it was.
+
+    Its ``senders`` are as written; those that run are answered by ``sender`` and ``running``.
+    """
 
     def __init__(self, configuration: Configuration, environ: Mapping[str, str], providers: Providers | None = None) -> None:
         self.configuration = configuration
         self._environ = environ
         self._providers = providers or Providers()
+        self._started = {section: self._as_written(configuration, client) for section, client in configuration.senders.items()}
 
     def client(self, section: str) -> PopClient | None:
-        """A client as it is to run now; None for one that is not there, or never had values that can be used."""
+        """A pop-client as it is to run now; None for one that is not there, or never had values that can be used."""
         return self.configuration.clients.get(section)
 
-    def find_client(self, name: str) -> str:
+    def sender(self, section: str) -> SmtpClient | None:
+        """An smtp-client as it is to run now; None as for ``client``."""
+        running = self.running(section)
+        return running.client if running is not None else None
+
+    def either(self, section: str) -> Client | None:
+        """A client of either sort as it is to run now."""
+        return self.client(section) or self.sender(section)
+
+    def running(self, section: str) -> Running | None:
+        """An smtp-client as it was started or restarted; ``enable-authentication`` as written now."""
+        started = self._started.get(section)
+        return started.with_what_acts_at_once(self.configuration.senders[section]) if started is not None else None
+
+    def pending(self, section: str) -> list[str]:
+        """What of an smtp-client waits for its restart: names of options, and of sections that it uses."""
+        started = self._started.get(section)
+        if started is None or section in self.configuration.faulty:
+            return []
+        return started.pending(self._as_written(self.configuration, self.configuration.senders[section]))
+
+    def restart(self, section: str) -> bool:
+        """Let an smtp-client run with what is written from now on; False where there is none, or it has a fault."""
+        if section not in self._started or section in self.configuration.faulty:
+            return False
+        self._started[section] = self._as_written(self.configuration, self.configuration.senders[section])
+        return True
+
+    def route(self, address: str) -> str | None:
+        """The section of the account that sends for a From address, by the ``addresses`` with which each one runs."""
+        running = {section: started.client.addresses for section, started in self._started.items()}
+        return route(address, {**self.configuration.routes, **running})
+
+    def find_client(self, name: str, among: Sequence[str] | None = None) -> str:
         """The section of a client by its whole or its short name; see ``find_client``."""
-        return find_client(self.configuration, name)
+        return find_client(self.configuration, name, among)
 
     def reload(self) -> Changes:
         """Read the file again and take what can be taken. Never raises; the same file again changes nothing."""
@@ -105,20 +152,28 @@ class Live:
         written = load(running.file, self._environ, self._providers)
         if written.whole:
             self.configuration = dataclasses.replace(running, faults=written.faults)
-            return Changes(kept=tuple(running.clients), faults=written.faults)
-        merged = self._merged(running, written)
-        self.configuration = merged
-        before, after = self._effective(running), self._effective(merged)
+            return Changes(
+                kept=(*running.clients, *running.senders),
+                restart_pending=tuple(section for section in self._started if self.pending(section)),
+                faults=written.faults,
+            )
+        before = self._effective()
+        self.configuration = merged = self._merged(running, written)
+        self._started = {
+            section: self._started.get(section) or self._as_written(merged, client) for section, client in merged.senders.items()
+        }
+        after = self._effective()
         return Changes(
             added=tuple(section for section in after if section not in before),
             removed=tuple(section for section in before if section not in after),
             changed=tuple(section for section in after if section in before and after[section] != before[section]),
             kept=tuple(section for section in after if section in merged.faulty),
             waiting=tuple(
-                name
-                for name in ("settings", "web")
-                if getattr(written, name) != getattr(running, name) and not _is_faulty(name, written)
+                section
+                for name, section in _AT_START.items()
+                if getattr(written, name) != getattr(running, name) and not _is_faulty(section, written)
             ),
+            restart_pending=tuple(section for section in self._started if self.pending(section)),
             faults=merged.faults,
         )
 
@@ -130,6 +185,7 @@ class Live:
             if section in written.faulty and section in running.clients
         }
         clients = {**written.clients, **kept}
+        senders = {section: written.senders.get(section) or self.sender(section) for section in written.sender_sections}
         secrets, authorities = dict(written.secrets), dict(written.authorities)
         for client in kept.values():
             secret, authority = self.used(running, client)
@@ -140,16 +196,19 @@ class Live:
         return dataclasses.replace(
             written,
             clients={section: clients[section] for section in written.sections if section in clients},
+            senders={section: sender for section, sender in senders.items() if sender is not None},
             secrets=secrets,
             authorities=authorities,
             settings=running.settings,
             web=running.web,
+            listener=running.listener,
             proxy=running.proxy if _is_faulty("proxy", written) else written.proxy,
+            processing=running.processing if _is_faulty("email-processing", written) else written.processing,
             log=running.log if _is_faulty("log", written) else written.log,
         )
 
-    def used(self, configuration: Configuration, client: PopClient) -> tuple[SecretSection | None, AuthoritySection | None]:
-        """The other sections, of a running configuration, whose values a client's logins are made of."""
+    def used(self, configuration: Configuration, client: Client) -> tuple[SecretSection | None, AuthoritySection | None]:
+        """The other sections, of a configuration, whose values a client's logins are made of."""
         if not client.uses_oauth:
             return None, None
         secret = configuration.secrets.get(client.secret or "")
@@ -157,11 +216,17 @@ class Live:
         named = (section for section in configuration.authorities.values() if section.name.lower() == name.lower())
         return secret, next(named, None)
 
-    def _effective(self, configuration: Configuration) -> dict[str, tuple[object, ...]]:
-        return {
+    def _as_written(self, configuration: Configuration, client: SmtpClient) -> Running:
+        return Running(client, *self.used(configuration, client), configuration.proxy_of(client))
+
+    def _effective(self) -> dict[str, object]:
+        """All that runs, by section."""
+        configuration = self.configuration
+        mailboxes = {
             section: (client, *self.used(configuration, client), configuration.proxy_of(client))
             for section, client in configuration.clients.items()
         }
+        return {**mailboxes, **{section: self.running(section) for section in self._started}}
 
 
 def _is_faulty(name: str, configuration: Configuration) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from postroom import events
 from postroom.app.core import Core
-from postroom.drivers import Mailbox, token_request
+from postroom.drivers import Account, Mailbox, token_request
 from postroom.drivers.announcements import announcements
 from postroom.engine.forecast import Announced, Ending, Facts, distance, endings
 from postroom.errors import ConfigError, ConsentMissing
@@ -24,14 +24,14 @@ async def forecast(core: Core, now: float) -> dict[str, list[Ending]]:
         for one in announcements()
     ]
     found = {}
-    for section in core.live.configuration.clients:
-        mailbox = core.mailbox(section, also_disabled=True)
-        if mailbox is not None:
-            found[section] = endings(await _facts(core, mailbox, lives), announced, now)
+    for section in (*core.live.configuration.clients, *core.live.configuration.senders):
+        login = core.login(section, also_disabled=True)
+        if login is not None:
+            found[section] = endings(await _facts(core, login, lives), announced, now)
     return found
 
 
-async def _facts(core: Core, mailbox: Mailbox, lives: Mapping[GrantKey, GrantLife]) -> Facts:
+async def _facts(core: Core, mailbox: Mailbox | Account, lives: Mapping[GrantKey, GrantLife]) -> Facts:
     client, secret = mailbox.client, mailbox.secret
     provider = core.kit.providers.provider_of(client, mailbox.authorities)
     if not client.uses_oauth:

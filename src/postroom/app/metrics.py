@@ -1,15 +1,13 @@
-"""``/metrics`` for Prometheus, ``/health`` and ``/ready``, on the address of ``web.listen``."""
+"""What ``/metrics`` and ``/ready`` answer."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from postroom.app.core import Core
 from postroom.app.observing import Log
 from postroom.engine.silence import silent_for
-from postroom.errors import ConnectError
 from postroom.events import METRICS, TOKEN_REQUESTS
 from postroom.model import Health
 
@@ -38,50 +36,33 @@ class _Collector:
             yield family
 
 
-@asynccontextmanager
-async def serving(core: Core, log: Log) -> AsyncIterator[str]:
-    """Serve within the block; yields the address. Raises ``ConnectError`` when the port is taken."""
-    from aiohttp import web
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+class Exposition:
+    """The counters as Prometheus reads them."""
 
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(log, core))
+    def __init__(self, core: Core, log: Log) -> None:
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        self.content_type = CONTENT_TYPE_LATEST
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Collector(log, core))
 
-    async def health(_request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
+    def text(self) -> bytes:
+        """All of them, now."""
+        from prometheus_client.exposition import generate_latest
 
-    async def ready(_request: web.Request) -> web.Response:
-        conditions = await core.store.conditions()
-        running = {section: mailbox.client for section in core.live.configuration.clients if (mailbox := core.mailbox(section))}
-        now = core.clock.now()
-        ill = sorted(
-            found.client
-            for found in conditions.values()
-            if found.client in running
-            and (found.health in (Health.NEEDS_PERSON, Health.RETRYING) or silent_for(found, running[found.client], now))
-        )
-        # 200 all the same: one sick mailbox is no reason to take the whole server out of service
-        return web.json_response({"status": "sick" if ill else "ok", "clients": len(running), "sick": ill})
+        return generate_latest(self._registry)
 
-    application = web.Application()
-    application.add_routes([web.get("/metrics", metrics), web.get("/health", health), web.get("/ready", ready)])
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    try:
-        listen = core.live.configuration.web
-        site = web.TCPSite(runner, listen.host, listen.port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConnectError(
-                f"web.listen {listen.host}:{listen.port}: {error.strerror}",
-                remedy="Another program has the port: set listen in the web section to a free one, or 127.0.0.1:0.",
-            ) from error
-        host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
+
+async def readiness(core: Core) -> dict[str, object]:
+    """How many clients run, and which of them are ill. Raises ``StoreError``."""
+    conditions = await core.store.conditions()
+    running = {section: mailbox.client for section in core.live.configuration.clients if (mailbox := core.mailbox(section))}
+    now = core.clock.now()
+    ill = sorted(
+        found.client
+        for found in conditions.values()
+        if found.client in running
+        and (found.health in (Health.NEEDS_PERSON, Health.RETRYING) or silent_for(found, running[found.client], now))
+    )
+    return {"status": "sick" if ill else "ok", "clients": len(running), "sick": ill}

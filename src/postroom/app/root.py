@@ -58,11 +58,36 @@ def client_names(context: click.Context, _parameter: click.Parameter, incomplete
 
     root = context.find_root()
     try:
-        sections = load(root.params.get("file") or default_file(), os.environ).sections
+        configuration = load(root.params.get("file") or default_file(), os.environ)
     except ConfigError:
         return []
-    names = [*(section.removeprefix("pop-client-") for section in sections), *sections]
+    sections = (*configuration.sections, *configuration.sender_sections)
+    short = [section.removeprefix("pop-client-").removeprefix("smtp-client-") for section in sections]
+    names = [*(name for name in short if short.count(name) == 1), *sections]
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+
+def key_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of the API's keys that act, for the shell's completion."""
+    from postroom.app.config import Live, default_file, load
+    from postroom.app.core import at_work
+    from postroom.app.serve import run_loop
+    from postroom.errors import PostroomError
+
+    try:
+        live = Live(load(context.find_root().params.get("file") or default_file(), os.environ), os.environ)
+        found = run_loop(at_work(live, lambda core: core.store.api_keys.all()))
+    except PostroomError:
+        return []
+    return [key.name for key in found if key.revoked_at is None and key.name.startswith(incomplete)]
+
+
+def sender_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The smtp-clients of the configuration, for the shell's completion."""
+    names = client_names(context, parameter, "")
+    whole = {name for name in names if name.startswith("smtp-client")}
+    short = {name.removeprefix("smtp-client-") for name in whole}
+    return [name for name in names if (name in whole or name in short) and name.startswith(incomplete)]
 
 
 def option_names(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -83,15 +108,18 @@ def show_faults(live: Live) -> bool:
     return any(fault.severity is Severity.FAULT for fault in faults)
 
 
-def chosen(live: Live, names: Iterable[str]) -> list[str]:
-    """The sections that the names mean; all where none is given."""
+def chosen(live: Live, names: Iterable[str], *, mailboxes: bool = False) -> list[str]:
+    """The sections that the names mean, with ``mailboxes`` of pop-clients only; all of them where none is given."""
     from postroom.errors import ConfigError
 
+    configuration = live.configuration
+    among = configuration.sections if mailboxes else (*configuration.sections, *configuration.sender_sections)
     try:
-        sections = [live.find_client(name) for name in names] or list(live.configuration.sections)
+        sections = [live.find_client(name, among) for name in names] or list(among)
     except ConfigError as error:
         raise Failure(error.detail, status=UNUSABLE) from None
     if not sections:
-        file = live.configuration.file
-        raise Failure(f"{file} configures no client", "Write a pop-client section; the README shows one.", UNUSABLE)
+        file = configuration.file
+        what = "mailbox" if mailboxes else "client"
+        raise Failure(f"{file} configures no {what}", "Write a pop-client section; the README shows one.", UNUSABLE)
     return sections

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import signal
 import sys
@@ -18,19 +19,24 @@ from postroom.app.config import Live
 from postroom.app.core import Core, opened
 from postroom.app.listener.keeping import Keeping
 from postroom.app.observing import Log
+from postroom.app.sending import senders_of
 from postroom.clock import Clock, SystemClock
 from postroom.engine.budget import Budget
 from postroom.engine.read import Progress
+from postroom.engine.senders import Senders
 from postroom.engine.supervise import Result, Supervisor
 from postroom.engine.watch import Surroundings
 from postroom.engine.work import Worker
 from postroom.errors import StoreError
+from postroom.model import Condition
 from postroom.settings import Fault, Severity
+from postroom.store.commands import Verb
 
 T = TypeVar("T")
 AT_ONCE = 16  # mailboxes read at the same time by run --once
 _FORECAST = 3600.0  # seconds between looks at what will end
 _LOOK = 2000  # milliseconds between looks at the files that nothing was told of
+_NOTICE = 0.5  # seconds between looks at what persons tell the service
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
@@ -57,12 +63,14 @@ class Service:
     core: Core
     log: Log
     supervisor: Supervisor
+    senders: Senders
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     told: set[tuple[str, str]] = field(default_factory=set)  # properties without effect, by section
+    awaited: dict[str, list[str]] = field(default_factory=dict)  # by section, the options told of that wait for a restart
     listening: Keeping | None = None
 
     def reload(self) -> None:
-        """Read the file again; clients whose settings changed begin their next cycle with the new ones."""
+        """Read the file again: a changed mailbox begins its next cycle, a changed account is restarted or waits for that."""
         live = self.core.live
         known = live.configuration.faults
         changes = live.reload()
@@ -74,9 +82,46 @@ class Service:
                 removed=", ".join(changes.removed),
                 changed=", ".join(changes.changed),
             )
-        self.supervisor.changed([*changes.added, *changes.removed, *changes.changed])
+        for section in changes.restart_pending:
+            if live.configuration.settings.restart_changed_clients:
+                self.restart(section)
+        awaited = {section: live.pending(section) for section in changes.restart_pending if live.pending(section)}
+        for section, options in awaited.items():
+            if self.awaited.get(section) != options:
+                self.log.event(events.RESTART_PENDING, client=section, options=", ".join(options))
+        self.awaited = awaited
+        self.changed([*changes.added, *changes.removed, *changes.changed])
+        self.senders.changed(live.configuration.senders)  # what of theirs acts at once
         if self.listening is not None:
             self.listening.changed()
+
+    def restart(self, section: str) -> bool:
+        """Let a changed smtp-client run with what is written; False where that cannot be used."""
+        options = self.core.live.pending(section)
+        if not self.core.live.restart(section):
+            return False
+        self.log.event(events.CLIENT_CHANGED, client=section, options=", ".join(options))
+        self.senders.restart(section)
+        return True
+
+    def changed(self, sections: Iterable[str]) -> None:
+        """These clients have other settings or consents now, or are new, or gone."""
+        senders, sections = self.core.live.configuration.senders, list(sections)
+        self.supervisor.changed(section for section in sections if section not in senders)
+        self.senders.changed(section for section in sections if section in senders)
+
+    async def obey(self) -> None:
+        """Carry out what persons told since the last look. Raises ``StoreError``."""
+        changed = await self.core.look_at_pauses()
+        self.changed(changed)
+        for section in changed:
+            if section in self.core.live.configuration.senders:
+                self.senders.pause(section, on=section in self.core.paused)
+        for command in await self.core.store.commands.open():
+            # Before it is written down as done: a restart that is repeated is one too many, one that is lost is none.
+            if command.verb is Verb.RESTART and (self.supervisor.restart(command.client) or self.restart(command.client)):
+                self.log.event(events.BEGUN_ANEW, client=command.client, by=command.asked_by)
+            await self.core.store.commands.done(command)
 
 
 def report_faults(live: Live, log: Log, known: Collection[Fault] = (), told: set[tuple[str, str]] | None = None) -> None:
@@ -110,51 +155,78 @@ async def assembled(
     async with opened(live, clock, log, log.trace, environment) as core:
         worker = Worker(core.store, clock, log)
         interval = live.configuration.settings.audit_interval
-        around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log), interval)
-        yield Service(core, log, Supervisor(core.mailbox, around, worker))
+        around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log), interval, core.paused)
+        yield Service(core, log, Supervisor(core.mailbox, around, worker), senders_of(core))
 
 
 async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
     """Run until told to stop (SIGTERM, SIGINT). SIGHUP, or an edit of the file, reloads."""
-    from postroom.app.metrics import serving
-
-    async with assembled(live, log, clock or SystemClock()) as service, serving(service.core, log) as address:
+    async with assembled(live, log, clock or SystemClock()) as service, _web(service) as address:
         report_faults(live, log, told=service.told)
-        clients = list(live.configuration.clients)
-        log.event(events.STARTED, version=__version__, config=str(live.configuration.file), clients=len(clients), web=address)
+        clients, senders = list(live.configuration.clients), list(live.configuration.senders)
+        count = len(clients) + len(senders)
+        log.event(events.STARTED, version=__version__, config=str(live.configuration.file), clients=count, web=address)
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, service.ended.set)
         loop.add_signal_handler(signal.SIGHUP, service.reload)
         watching = asyncio.create_task(_watch_files(service))
         await service.core.look_at_consents()
+        await service.core.look_at_pauses()
         service.supervisor.start(clients)
-        looking = asyncio.create_task(_look_at_the_vault(service))
+        service.senders.start(senders, paused=set(senders) & set(service.core.paused))
+        service.core.hears.append(service.senders.tell)
+        looking = asyncio.create_task(_notice(service))
         service.listening = Keeping(service.core, log)
         listening = asyncio.create_task(service.listening.run())
         await service.ended.wait()
         for task in (watching, looking, listening):
             task.cancel()
         await asyncio.gather(watching, looking, listening, return_exceptions=True)
-        await service.supervisor.stop()
+        await asyncio.gather(service.supervisor.stop(), service.senders.stop())
         log.event(events.STOPPED)
 
 
-async def _look_at_the_vault(service: Service) -> None:
-    """Notice consents that another process put into the vault, and tell of what will end; both by looking now and then."""
+@contextlib.asynccontextmanager
+async def _web(service: Service) -> AsyncIterator[str]:
+    """The API, health and metrics. A ``web`` section that cannot be used as written is not served in any other way."""
+    configuration = service.core.live.configuration
+    if any(section.lower() == "web" for section in configuration.faulty):
+        yield ""
+        return
+    from postroom.app.rest.server import serving  # what only the service needs is loaded by it alone
+
+    async with serving(service.core, service.log) as address:
+        yield address
+
+
+async def _notice(service: Service) -> None:
+    """Notice what another process, or the API, put into the store, and tell of what will end; by looking now and then.
+
+    What others wrote twice a second, consents and cut-overs each two seconds.
+    """
     from postroom.app.forecasting import announce  # run --once has no use for it
 
-    told_at = None
+    clock, told_at, looked_at, version = service.core.clock, -math.inf, -math.inf, 0
     while True:
         try:
-            service.supervisor.changed(await service.core.look_at_consents())
-            now = service.core.clock.monotonic()
-            if told_at is None or now - told_at >= _FORECAST:
+            await service.obey()
+            if (found := await service.core.store.foreign_version()) != version:
+                version = found
+                service.senders.tell()
+                service.supervisor.worker.tell()
+            now = clock.monotonic()
+            if now - looked_at >= _LOOK / 1000:
+                looked_at = now
+                service.changed(await service.core.look_at_consents())
+                await service.core.keep_pending()
+            if now - told_at >= _FORECAST:
                 told_at = now
                 await announce(service.core, service.log)
         except StoreError as error:
             service.log.event(events.STORE_TROUBLE, client="", error=str(error), remedy=error.remedy, seconds=_LOOK / 1000)
-        await service.core.clock.sleep(_LOOK / 1000)
+            await clock.sleep(_LOOK / 1000)
+        await clock.sleep(_NOTICE)
 
 
 async def _watch_files(service: Service) -> None:
@@ -214,4 +286,13 @@ async def run_once(
     async with assembled(live, log, clock or SystemClock(), progress) as service:
         report_faults(live, log)
         await service.core.look_at_consents()
+        await service.core.look_at_pauses()
         return await service.supervisor.once(sections, AT_ONCE, cycles)
+
+
+async def send_once(live: Live, log: Log, sections: Sequence[str], clock: Clock | None = None) -> list[Condition]:
+    """Send all that is due, then end; how each account stands. A paused one sends nothing."""
+    async with assembled(live, log, clock or SystemClock()) as service:
+        await service.core.look_at_consents()
+        await service.core.look_at_pauses()
+        return await service.senders.once(section for section in sections if section not in service.core.paused)

@@ -16,6 +16,7 @@ class ImapApproach(ImapSession):
     """A session that is led to its folders step by step (``probe.Approach``)."""
 
     looks: ClassVar[str] = "select"
+    secured_by: ClassVar[str] = "pop-connection-security"
 
     @property
     def speaks(self) -> str:

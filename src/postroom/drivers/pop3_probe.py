@@ -15,6 +15,7 @@ class Pop3Approach(Pop3Session):
     """A session that is led to its maildrop step by step (``probe.Approach``)."""
 
     looks: ClassVar[str] = "maildrop"
+    secured_by: ClassVar[str] = "pop-connection-security"
 
     @property
     def speaks(self) -> str:

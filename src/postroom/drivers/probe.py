@@ -24,6 +24,7 @@ class Approach(Protocol):
     """A session of a protocol on its way to the mailbox. Each of its steps is taken once, in this order."""
 
     looks: ClassVar[str]  # what the step is called in which the mailbox is looked at
+    secured_by: ClassVar[str]  # the option that says how the connection is protected
     stream: Stream
 
     async def greet(self, dialer: Dialer) -> None:
@@ -63,7 +64,7 @@ class Probing:
 
     connect: Connect
     place: Place
-    credentials: Credentials
+    credentials: Credentials | None  # None: without a login
     dialer: Dialer
     clock: Clock
     trace: Trace | None
@@ -123,7 +124,7 @@ class Probing:
         if self.place.security is Security.START_TLS:
             await self._session.greet(self.dialer)
         protection = self._session.stream.protection
-        return protection or "none: everything crosses the network in clear (pop-connection-security = none)"
+        return protection or f"none: everything crosses the network in clear ({self._session.secured_by} = none)"
 
     async def _capabilities(self) -> str:
         session = self._talking
@@ -132,9 +133,11 @@ class Probing:
         return f"{session.speaks}; logins by {', '.join(session.mechanisms) or 'no mechanism'}"
 
     async def _token(self) -> str:
-        return await self.credentials.prepare(self._talking.mechanisms)
+        return await self.credentials.prepare(self._talking.mechanisms) if self.credentials is not None else ""
 
     async def _login(self) -> str:
+        if self.credentials is None:
+            return "none: enable-authentication is false"
         await self._talking.log_in(self.credentials)
         return "; ".join([f"as {self.credentials.user}", *self._talking.told])
 

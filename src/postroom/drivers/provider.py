@@ -77,7 +77,7 @@ class Place:
     via: ProxySettings | None = None  # the proxy that leads there
     compress: bool = False  # COMPRESS=DEFLATE (RFC 4978) where the server has it
     provider: str = ""  # whose server it is, where that is known
-    recipients: int | None = None  # of one message that is sent, where the provider limits them
+    limits: Limits = DEFAULT  # of its provider
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +243,7 @@ class Providers:
             manners=self._manners(client, authorities),
             compress=isinstance(client, PopClient) and client.compress,
             provider=provider.name if provider is not None else "",
-            recipients=self.limits_of(client, authorities).recipients,
+            limits=self.limits_of(client, authorities),
         )
 
     def _manners(self, client: Client, authorities: Mapping[str, AuthoritySection]) -> Manners:

@@ -131,7 +131,7 @@ class SmtpSubmitter:
     def _batches(self, recipients: Sequence[Recipient]) -> Iterator[Sequence[Recipient]]:
         """The recipients by transactions, as many in each as the provider and the server (RFC 9422 section 4) allow."""
         limits = self._session.capabilities.limits
-        most = min(self._session.place.recipients or len(recipients), limits.get("RCPTMAX", len(recipients)))
+        most = min(self._session.place.limits.recipients or len(recipients), limits.get("RCPTMAX", len(recipients)))
         most_domains = limits.get("RCPTDOMAINMAX", len(recipients))
         if len(recipients) <= most and len(recipients) <= most_domains:
             yield recipients

@@ -118,7 +118,7 @@ def fault_of(reply: Reply, at: At, place: Place) -> PostroomError:
     advice = rule.advice if rule is not None else ""
     what = rule.what if rule is not None else None
     if rule is not None and what in _LESS:
-        return _throttled(rule, said)
+        return _throttled(rule, reply, said)
     match what:
         case What.AUTH:
             return LoginRefused(said, remedy=advice)
@@ -132,12 +132,13 @@ def fault_of(reply: Reply, at: At, place: Place) -> PostroomError:
 def throttled_by(reply: Reply, at: At, place: Place) -> Throttled | None:
     """What a refusal asks for, where that is less. None: it asks for nothing."""
     rule = judge(reply, at, place.provider).rule
-    return _throttled(rule, f"{place.host}: {reply.words}") if rule is not None and rule.what in _LESS else None
+    return _throttled(rule, reply, f"{place.host}: {reply.words}") if rule is not None and rule.what in _LESS else None
 
 
-def _throttled(rule: Rule, said: str) -> Throttled:
+def _throttled(rule: Rule, reply: Reply, said: str) -> Throttled:
     """What the server's own words say of times and limits comes before what is known of its provider."""
-    return Throttled(said, retry_after=backoff_of(said) or rule.retry_after, limit=limit_of(said) or rule.limit, remedy=rule.advice)
+    after, limit = backoff_of(reply.text) or rule.retry_after, limit_of(reply.text) or rule.limit
+    return Throttled(said, retry_after=after, limit=limit, remedy=rule.advice)
 
 
 # --- the table

@@ -62,13 +62,13 @@ class Standing:
         if isinstance(error, Throttled):
             seconds = max(seconds, error.retry_after or 0.0)
         self._parked_until = self.clock.monotonic() + seconds
-        told = {"client": self.section, "error": str(error), "remedy": error.remedy}
+        client, words, remedy = self.section, str(error), error.remedy
         if isinstance(error, StoreError):
-            self.observer.event(events.STORE_TROUBLE, **told, seconds=seconds)
+            self.observer.event(events.STORE_TROUBLE, client=client, error=words, remedy=remedy, seconds=seconds)
         elif decision.person:
-            self.observer.event(events.NEEDS_PERSON, **told)
+            self.observer.event(events.NEEDS_PERSON, client=client, error=words, remedy=remedy)
         else:
-            self.observer.event(events.PARKED, **told, seconds=seconds)
+            self.observer.event(events.PARKED, client=client, error=words, remedy=remedy, seconds=seconds)
         health = Health.PAUSED if isinstance(error, AllowanceUsed) else Health.RETRYING
         health = Health.NEEDS_PERSON if decision.person else health
         await self.report(health, fault=str(error), remedy=error.remedy, retry_at=now + seconds)

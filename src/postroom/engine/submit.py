@@ -8,7 +8,6 @@ starts or restarts, between two messages; only whether it logs in is asked befor
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from postroom.clock import Clock
 from postroom.drivers import Account
 from postroom.drivers.limits import DEFAULT, Limits
 from postroom.engine import attempt
+from postroom.engine.guard import unforeseen
 from postroom.engine.pause import pause
 from postroom.engine.standing import Standing
 from postroom.engine.supply import Look, Supply
@@ -357,7 +357,6 @@ class Sender:
         return self._account.client.retry_span if self._account is not None else float("inf")
 
     def _unforeseen(self, outgoing: Outgoing, error: Exception) -> None:
-        places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+        unforeseen(self._observer, self.section, error)
         words = f"{type(error).__name__}: {error}"
-        self._observer.event(events.UNFORESEEN, where=self.section, error=words, trace=" < ".join(reversed(places)))
         self._supply.passed(outgoing, attempt.unknown(outgoing, words[:500], self._clock.now()))

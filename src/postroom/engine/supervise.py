@@ -7,12 +7,12 @@ begun anew.
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from postroom import events
 from postroom.drivers import Mailbox
+from postroom.engine.guard import guarded, unforeseen
 from postroom.engine.silence import silent_for
 from postroom.engine.watch import Surroundings, Watch
 from postroom.engine.work import Worker
@@ -20,7 +20,6 @@ from postroom.errors import PostroomError, StoreError
 from postroom.model import Health
 from postroom.store import LEASE
 
-_AGAIN = 30.0  # seconds after an unforeseen error
 _LARGE_AT_ONCE = 4  # mailboxes that one cycle does not read whole, of those read at the same time in a single pass
 
 
@@ -31,6 +30,7 @@ class Result:
     section: str
     watch: Watch
     error: PostroomError | None = None
+    paused_by: str = ""  # who wants it to stand still; it was not read then
 
 
 @dataclass
@@ -64,6 +64,18 @@ class Supervisor:
             elif self.current(section) is not None:
                 self._begin(section)
 
+    def restart(self, section: str) -> bool:
+        """End a client's conversation now and begin it anew; False where it does not run."""
+        task = self._tasks.get(section)
+        if task is None or task.done() or self.current(section) is None:
+            return False
+        self._anew(section, task)
+        return True
+
+    def _anew(self, section: str, task: asyncio.Task[None]) -> None:
+        task.cancel()  # what it still writes is refused: the next one has another lease
+        self._begin(section)
+
     def _begin(self, section: str) -> None:
         watch = Watch(section, lambda: self.current(section), self.around)
         self.watches[section] = watch
@@ -77,18 +89,7 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guarded(self, where: str, run: Callable[[], Coroutine[object, object, None]]) -> None:
-        while True:
-            try:
-                return await run()
-            except Exception as error:  # noqa: BLE001 - one client's defect must not end the others
-                self._unforeseen(where, error)
-            await self.around.kit.clock.sleep(_AGAIN)
-
-    def _unforeseen(self, where: str, error: Exception) -> None:
-        # The places alone: a trace with values could show what passed through.
-        places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-        words = f"{type(error).__name__}: {error}"
-        self.around.observer.event(events.UNFORESEEN, where=where, error=words, trace=" < ".join(reversed(places)))
+        await guarded(self.around.kit.clock, self.around.observer, where, run)
 
     async def _heartbeat(self) -> None:
         while True:
@@ -108,8 +109,7 @@ class Supervisor:
             seconds = watch.stuck_for()
             if seconds is not None and not self._tasks[section].done():
                 self.around.observer.event(events.RESTARTED, client=section, seconds=seconds)
-                self._tasks[section].cancel()  # what it still writes is refused: the next one has another lease
-                self._begin(section)
+                self._anew(section, self._tasks[section])
 
     def _listen(self, section: str, watch: Watch) -> None:
         mailbox, observer = self.current(section), self.around.observer
@@ -147,6 +147,8 @@ class Supervisor:
     async def _pass(self, section: str, gate: asyncio.Semaphore, large: asyncio.Semaphore | None, cycles: int | None) -> Result:
         """With ``large``: what one cycle leaves makes way for others, so that no number of large mailboxes holds up a small."""
         watch = Watch(section, lambda: self.current(section), self.around)
+        if section in self.around.paused:
+            return Result(section, watch, paused_by=self.around.paused[section].asked_by)
         try:
             async with gate:
                 more = await watch.read_whole(1 if large is not None else cycles)
@@ -157,6 +159,6 @@ class Supervisor:
             await watch.note(error)
             return Result(section, watch, error)
         except Exception as error:  # noqa: BLE001 - one client's defect must not end the others
-            self._unforeseen(section, error)
+            unforeseen(self.around.observer, section, error)
             return Result(section, watch, PostroomError(f"{type(error).__name__}: {error}"))
         return Result(section, watch)

@@ -16,15 +16,16 @@ def tell(observer: Observer, client: str, outgoing: Outgoing, passed: Passed, no
     counted = Counter(status.state for _, status in passed.statuses)
     for state, count in counted.items():
         observer.count(events.SENT_TOTAL, count, client=client, state=state.value)
-    told = {"client": client, "id": outgoing.public_id, "message_id": outgoing.message_id}
+    id_, message_id, fault = outgoing.public_id, outgoing.message_id, passed.fault
     if sent := counted[RecipientState.SENT]:
         reply = next(said(status) for _, status in passed.statuses if status.state is RecipientState.SENT)
-        observer.event(events.SENT, **told, recipients=sent, reply=reply)
+        observer.event(events.SENT, client=client, id=id_, message_id=message_id, recipients=sent, reply=reply)
     if counted[RecipientState.PENDING]:
-        observer.event(events.DEFERRED, **told, error=passed.fault, seconds=max(0.0, passed.not_before - now))
+        seconds = max(0.0, passed.not_before - now)
+        observer.event(events.DEFERRED, client=client, id=id_, message_id=message_id, error=fault, seconds=seconds)
     if counted[RecipientState.FAILED]:
-        observer.event(events.UNDELIVERED, **told, error=passed.fault)
+        observer.event(events.UNDELIVERED, client=client, id=id_, message_id=message_id, error=fault)
     if counted[RecipientState.DOUBT]:
-        observer.event(events.IN_DOUBT, **told, error=passed.fault)
+        observer.event(events.IN_DOUBT, client=client, id=id_, message_id=message_id, error=fault)
     if passed.state is WorkState.WAITING:
-        observer.event(events.HELD, **told, error=passed.fault)
+        observer.event(events.HELD, client=client, id=id_, message_id=message_id, error=fault)

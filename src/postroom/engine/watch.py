@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +26,7 @@ from postroom.errors import AllowanceUsed, LeaseHeld, LeaseLost, PostroomError, 
 from postroom.events import Observer
 from postroom.model import Condition, Health, Lease
 from postroom.store import Store
+from postroom.store.commands import Pause
 
 _ELSEWHERE = 5.0  # seconds between attempts to lease a mailbox that another process reads
 _LEAVES = 0.86, 0.1  # of a conversation's longest time with a token: then, more or less, we end it ourselves …
@@ -44,6 +45,7 @@ class Surroundings:
     captured: Callable[[], None]  # is called when there may be new work
     budget: Budget
     audit_interval: float = 0.0  # seconds; 0: no audits by themselves
+    paused: Mapping[str, Pause] = field(default_factory=dict)  # by section, as last looked
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Watch:
     # --- for ever
 
     async def run(self) -> None:
-        """Read until the mailbox is removed or disabled. Raises nothing that is foreseen."""
+        """Read until the mailbox is removed, disabled or paused. Raises nothing that is foreseen."""
         while (mailbox := self.current()) is not None:
             self._poked.clear()
             before = self._steps
@@ -115,7 +117,12 @@ class Watch:
                 await self._failed(error, mailbox)
             else:
                 await self._hold(seconds, mailbox)
-        await self._report(Health.DISABLED)
+        paused = self.around.paused.get(self.section)
+        if paused is None:
+            await self._report(Health.DISABLED)
+        else:
+            self.around.observer.event(events.CLIENT_PAUSED, client=self.section, by=paused.asked_by)
+            await self._report(Health.PAUSED, fault=f"paused by {paused.asked_by}", remedy=f"postroom resume {self.section}")
 
     async def _converse(self, mailbox: Mailbox) -> float:
         """Cycles over one conversation, until the settings change; return how long to pause before the next one."""

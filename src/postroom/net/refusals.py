@@ -20,7 +20,8 @@ _AADSTS = re.compile(r"AADSTS(\d{4,9})")  # Microsoft's numbers, as they stand i
 _ON_PAGE = re.compile(r"\berror (\d{3}): ([a-z_]{4,60})", re.IGNORECASE)  # Google: "Error 403: access_denied"
 # Dovecot "(mail_max_userip_connections=10)"; hosters "limit of 16 connections", "more than 5 concurrent connections"
 _LIMIT = re.compile(
-    r"connections\s*[=:]\s*(\d{1,5})\b|\b(\d{1,5}) (?:simultaneous |concurrent |parallel |IMAP )*connections\b", re.IGNORECASE
+    r"connections\s*[=:]\s*(\d{1,5})\b|(?<![\d.])(\d{1,5}) (?:simultaneous |concurrent |parallel |IMAP )*connections\b",
+    re.IGNORECASE,
 )
 # Exchange "Suggested Backoff Time: 89117 milliseconds"
 _BACKOFF = re.compile(r"back-?off time:?\s*(\d{1,9}) (milliseconds|ms|seconds)\b", re.IGNORECASE)

@@ -221,7 +221,8 @@ class Stream(asyncio.BufferedProtocol):
 
     async def start_tls(self, dialer: Dialer, ca_file: Path | None, timeout: float) -> None:
         """Go on under TLS. The caller has seen to it that nothing in clear is left. Raises ``TlsError``, ``TimedOut``."""
-        assert self._transport is not None
+        if self._transport is None:
+            raise Lost(f"{self._place}: {self._gone or 'closed'}")
         context = dialer.context(ca_file)
         loop = asyncio.get_running_loop()
         try:
@@ -306,6 +307,7 @@ class Stream(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         words = str(exc) if exc is not None else "the server closed the connection"
         self._gone = self._gone or words
+        self._transport = None  # there is nothing left to end
         self._wake()
         self.resume_writing()
 

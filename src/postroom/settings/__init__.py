@@ -14,9 +14,10 @@ from postroom.settings.network import Hosts, ProxySettings, ProxyType
 from postroom.settings.option import Effect
 from postroom.settings.pop_client import PopClient
 from postroom.settings.processing import ProcessingSettings
-from postroom.settings.sections import AuthoritySection, LogSettings, SecretSection, ServerSettings, WebSettings
+from postroom.settings.sections import AuthoritySection, LogSettings, SecretSection, ServerSettings
 from postroom.settings.smtp_client import Client, SmtpClient
 from postroom.settings.values import ServiceAccountKey
+from postroom.settings.web import WebSettings
 from postroom.settings.words import BigMessages, FirstRead, GrantType, InDoubt, MailboxType, PublishingStatus, Security, ServerType
 
 __all__ = [

@@ -6,12 +6,13 @@ with what they name (``checks``). A fault keeps its own section down, and with i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from postroom.settings import checks, listener, network
+from postroom.settings import checks, listener, network, web
 from postroom.settings.context import Context, ProviderFacts
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.ini import Ini, IniSection, read_ini
@@ -51,9 +52,9 @@ from postroom.settings.sections import (
     SecretSection,
     SectionKind,
     ServerSettings,
-    WebSettings,
 )
 from postroom.settings.smtp_client import Client, SmtpClient
+from postroom.settings.web import WebSettings
 
 Record = TypeVar("Record")
 AnyClient = TypeVar("AnyClient", PopClient, SmtpClient)
@@ -156,7 +157,7 @@ class _Parsing:
             check_section_name(section, self._findings)
         secrets = self._named(SECRET, SecretSection)
         authorities = self._named(AUTHORITY, AuthoritySection)
-        settings, web, log = self._settings(), self._single(WEB, WebSettings), self._single(LOG, LogSettings)
+        settings, web_, log = self._settings(), self._web(), self._single(LOG, LogSettings)
         proxy, proxies = self._proxy()
         processing, listening = self._single(PROCESSING, ProcessingSettings), self._listener()
         drafts, senders = self._drafts(POP_CLIENT, PopClient), self._drafts(SMTP_CLIENT, SmtpClient)
@@ -178,7 +179,7 @@ class _Parsing:
             secrets={secret.name: secret for section, secret in secrets.items() if section not in faulty},
             authorities={known.name: known for section, known in authorities.items() if section not in faulty},
             settings=settings,
-            web=web,
+            web=web_,
             log=log,
             faults=faults,
             faulty=faulty,
@@ -216,6 +217,17 @@ class _Parsing:
         for section, _ in self._of_kind(kind):
             return record(**self._values(kind, section).sound)
         return record()
+
+    def _web(self) -> WebSettings:
+        settings = self._single(WEB, WebSettings)
+        for section, _ in self._of_kind(WEB):
+            options = options_of(WebSettings)
+            for name, problem, valid in web.complaints(settings):
+                self._findings.add(fault_of(str(self._file), section, options[name], problem, valid))
+            for name, problem, remedy in web.remarks(settings):
+                fault = fault_of(str(self._file), section, options[name], problem, "")
+                self._findings.add(dataclasses.replace(fault, remedy=remedy, severity=Severity.WARNING))
+        return settings
 
     def _proxy(self) -> tuple[ProxySettings, frozenset[str]]:
         """The proxy, and the name of its section where clients cannot be without it: none of them goes past it by mistake."""

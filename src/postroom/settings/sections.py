@@ -25,6 +25,7 @@ from postroom.settings.processing import ProcessingSettings
 from postroom.settings.properties import Properties
 from postroom.settings.smtp_client import SmtpClient
 from postroom.settings.smtp_properties import SMTP_PROPERTIES
+from postroom.settings.web import WebSettings
 from postroom.settings.words import PublishingStatus
 
 _WHOLE = "The option."
@@ -206,31 +207,6 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebSettings:
-    """Where the server answers for itself: health and metrics."""
-
-    listen: tuple[str, int] = option(
-        "listen",
-        values.listen,
-        default="127.0.0.1:8025",
-        valid="HOST:PORT; port 0 takes a free one",
-        effect=Effect.RESTART,
-        ours=_WHOLE,
-        sentence="Where health and metrics are served.",
-    )
-
-    @property
-    def host(self) -> str:
-        """The host's name or address."""
-        return self.listen[0]
-
-    @property
-    def port(self) -> int:
-        """The port; 0 takes a free one."""
-        return self.listen[1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is written to the log, and how."""
 
@@ -318,7 +294,7 @@ LISTENER_ACCOUNT = SectionKind(
     named=True,
 )
 SETTINGS = SectionKind("settings", ServerSettings, "What concerns the whole server.")
-WEB = SectionKind("web", WebSettings, "Where the server answers for itself.")
+WEB = SectionKind("web", WebSettings, "Where the server answers for itself: the REST API, health and metrics.")
 LOG = SectionKind("log", LogSettings, "What is written to the log.")
 PROXY = SectionKind("proxy", ProxySettings, "Through whom servers of mail and token authorities are reached.")
 
@@ -341,7 +317,6 @@ OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
         "enable-extract-uuencoded-file",
     ),
     SETTINGS.name: ("database-url",),
-    WEB.name: ("public-url",),
 }
 """Names that the product knows and that do not act in this version, by sort of section."""
 

@@ -233,6 +233,14 @@ def endpoint(value: str, surroundings: Surroundings) -> str:
     return value
 
 
+def base_url(value: str, surroundings: Surroundings) -> str:
+    """The beginning of addresses: https, or http to this machine, without a query."""
+    address = endpoint(value, surroundings)
+    if "?" in address:
+        raise ValueError("has a query in it")
+    return address
+
+
 def listen(value: str, surroundings: Surroundings) -> tuple[str, int]:
     """``HOST:PORT``; an IPv6 address stands in brackets. Port 0 takes a free one."""
     name, colon, port = value.rpartition(":")
@@ -310,6 +318,12 @@ def google_application(document: Secret) -> tuple[str, Secret]:
 def certificate(value: str, surroundings: Surroundings) -> str:
     """The text of a PEM file with a certificate."""
     return _contents(certificates(value, surroundings), surroundings).decode("ascii", "replace")
+
+
+def private_key_file(value: str, surroundings: Surroundings) -> Path:
+    """A PEM file with a private key that needs no passphrase."""
+    private_key(value, surroundings)
+    return path(value.removeprefix("file:").strip(), surroundings)
 
 
 def private_key(value: str, surroundings: Surroundings) -> Secret:

@@ -45,12 +45,17 @@ from postroom.model import (
 )
 from postroom.secret import Secret
 from postroom.store import allowances, capture, copies, grants, reading, repair, work
+from postroom.store.apikeys import ApiKeys
 from postroom.store.audits import Audits
 from postroom.store.blobs import Blobs
+from postroom.store.commands import Commands
 from postroom.store.database import Database, translated
 from postroom.store.ids import PublicIds
+from postroom.store.invitations import Invitations
 from postroom.store.keys import place_of
+from postroom.store.labels import Labels
 from postroom.store.outbox import Outbox
+from postroom.store.pending import Pending
 from postroom.store.processes import Processes
 from postroom.store.shadows import Shadows
 from postroom.store.vault import open_vault
@@ -79,6 +84,11 @@ class Store:
             undo.pop_all()
         self.audits = Audits(self._db, clock, self._processes)
         self.shadows = Shadows(self._db, clock, self._processes)
+        self.pending = Pending(self._db, self._processes)
+        self.api_keys = ApiKeys(self._db, clock, self._ids)
+        self.commands = Commands(self._db, clock)
+        self.labels = Labels(self._db)
+        self.invitations = Invitations(self._db, clock)
         self.outbox = Outbox(self._db, clock, self.blobs, self._ids, self._processes.holder)
 
     @property
@@ -259,6 +269,10 @@ class Store:
         """When the next piece of a lane's ready work is due."""
         return await self._db.run(lambda db: work.next_due(db, kind, lane), writes=False)
 
+    async def foreign_version(self) -> int:
+        """A number that changes when another process has written something (sqlite.org/pragma.html#pragma_data_version)."""
+        return await self._db.run(lambda db: int(str(db.execute("PRAGMA data_version").get)))
+
     # --- grants (the keeper that net.tokens is given)
 
     def keyed_hash(self, *texts: str) -> str:
@@ -359,6 +373,16 @@ class Store:
             if len(rows) < page:
                 return
             left = None if left is None else left - len(rows)
+
+    async def message_page(
+        self, limit: int, *, clients: Sequence[str] = (), address: str = "", since: float = 0.0, after: str = ""
+    ) -> list[MessageRow] | None:
+        """A page of messages, the newest first, behind the one with the id ``after``; None where there is no such message.
+
+        ``clients`` and ``address`` (that the mailbox served) narrow it down where they are not empty.
+        """
+        job = functools.partial(reading.narrowed, clients=clients, address=address, since=since, after=after, limit=limit)
+        return await self._db.run(job, writes=False)
 
     async def message(self, public_id: str) -> tuple[MessageRow, Reference] | None:
         """One message by its id, or by the beginning of it where that is unique."""

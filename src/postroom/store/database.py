@@ -222,6 +222,12 @@ def _in_transaction(connection: apsw.Connection, kind: str, job: Job[T]) -> T:
     return result
 
 
+def changed(connection: apsw.Connection, statement: str, *values: Any) -> int:
+    """Execute a statement that writes; how many rows it changed."""
+    connection.execute(statement, values)
+    return connection.changes()
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn the errors of SQLite and of files into the store's own."""

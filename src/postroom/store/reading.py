@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -46,6 +46,10 @@ FROM messages m JOIN receipts r ON r.id = m.id """
 )
 _FORWARD = _COLUMNS + "WHERE m.id > ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id LIMIT ?3"
 _BACKWARD = _COLUMNS + "WHERE m.id < ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id DESC LIMIT ?3"
+_NARROW = """
+WHERE m.id < ?1 AND (?2 = '[]' OR m.client IN (SELECT value FROM json_each(?2))) AND m.received >= ?4
+  AND (?3 = '' OR m.address = ?3 COLLATE NOCASE) ORDER BY m.id DESC LIMIT ?5"""
+_NARROWED = _COLUMNS + _NARROW
 _ONE = _COLUMNS + "WHERE m.public_id >= ?1 AND m.public_id < ?1 || 'g' LIMIT 2"
 _TROUBLES = """
 SELECT s.login, t.folder, t.identifier, t.size, t.internal_date, t.email_id, t.kind, t.detail, t.attempts, t.first_seen,
@@ -117,6 +121,20 @@ def page(
     statement, start = (_BACKWARD, _LAST) if newest_first else (_FORWARD, 0)
     rows: Any = db.execute(statement, (client, start if after is None else after, limit)).fetchall()
     return [_message(row) for row in rows], (rows[-1][0] if rows else start)
+
+
+def narrowed(
+    db: apsw.Connection, *, clients: Sequence[str], address: str, since: float, after: str, limit: int
+) -> list[MessageRow] | None:
+    """A page of messages, the newest first, behind the one with this id; None where there is none with it."""
+    last = _LAST
+    if after:
+        found: Any = db.execute("SELECT id FROM messages WHERE public_id = ?", (after,)).fetchone()
+        if found is None:
+            return None
+        last = found[0]
+    rows: Any = db.execute(_NARROWED, (last, json.dumps(clients), address, since, limit)).fetchall()
+    return [_message(row) for row in rows]
 
 
 def one(db: apsw.Connection, public_id: str) -> tuple[MessageRow, Reference] | None:

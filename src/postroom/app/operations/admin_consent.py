@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 from postroom.app.core import Core
 from postroom.app.operations.check import Finding, check_client
 from postroom.app.operations.talk import Talk
-from postroom.drivers import Mailbox, wanted
+from postroom.drivers import Account, Mailbox, wanted
 from postroom.errors import ConfigError
 from postroom.settings import GrantType
 from postroom.wire import oauth
@@ -30,16 +30,17 @@ class Application:
     client_id: str
     address: str  # where the administrator consents
     redirect_uri: str  # where the browser ends
-    right: str  # the application permission that the mailboxes need
-    mailboxes: tuple[Mailbox, ...]
+    right: str  # the application permissions that the clients need
+    mailboxes: tuple[Mailbox | Account, ...]
 
 
 def application(core: Core, sections: Sequence[str]) -> Application:
     """The one application of these clients. Raises ``ConfigError`` when they are of several, or need a person's consent."""
-    mailboxes: list[Mailbox] = []
-    applications: dict[str, tuple[str, str, str]] = {}
+    mailboxes: list[Mailbox | Account] = []
+    applications: dict[str, tuple[str, str]] = {}
+    rights: dict[str, None] = {}
     for section in sections:
-        mailbox = core.mailbox(section, also_disabled=True)
+        mailbox = core.login(section, also_disabled=True)
         if mailbox is None or mailbox.client.grant_type is not GrantType.CLIENT_CREDENTIALS:
             raise ConfigError(f"[{section}] has no grant-type = client_credentials")
         client = mailbox.client
@@ -54,12 +55,13 @@ def application(core: Core, sections: Sequence[str]) -> Application:
         redirect_uri = urljoin(authority.admin_consent_endpoint, _NATIVE)
         parameters = {"client_id": client_id, "scope": scope, "redirect_uri": redirect_uri, "state": client_id}
         address = oauth.authorization_address(authority.admin_consent_endpoint, parameters)
-        applications[client_id] = address, redirect_uri, wanted(client, authority).application
+        applications[client_id] = address, redirect_uri
+        rights[wanted(client, authority).application] = None
         mailboxes.append(mailbox)
     if len(applications) != 1:
         raise ConfigError(f"these clients are of {len(applications)} applications; name those of one, or authorize them in turn")
-    [(client_id, (address, redirect_uri, right))] = applications.items()
-    return Application(client_id, address, redirect_uri, right, tuple(mailboxes))
+    [(client_id, (address, redirect_uri))] = applications.items()
+    return Application(client_id, address, redirect_uri, " and ".join(filter(None, rights)), tuple(mailboxes))
 
 
 def commands(found: Application) -> list[str]:
@@ -93,7 +95,7 @@ def show(found: Application, talk: Talk, *, open_browser: bool) -> None:
     talk.say("\nA new application may take up to half an hour until it works everywhere.")
 
 
-def show_delegation(core: Core, mailbox: Mailbox, talk: Talk) -> None:
+def show_delegation(core: Core, mailbox: Mailbox | Account, talk: Talk) -> None:
     """What a Workspace's administrator does for a service account.
 
     https://support.google.com/a/answer/162106

@@ -1,4 +1,4 @@
-"""``postroom authorize``: get a person's consent for a mailbox, check it, keep it in the vault.
+"""``postroom authorize``: get a person's consent for a mailbox or an account, check it, keep it in the vault.
 
 The steps: what is wanted (from the file), the consent (browser on this machine, pasted back, or on another device), the exchange,
 then three questions before anything is kept: did a refresh token come, was the scope granted, and is the account that signed in
@@ -16,13 +16,13 @@ from postroom.app.core import Core
 from postroom.app.operations import pages
 from postroom.app.operations.check import Finding, check_client
 from postroom.app.operations.talk import Talk
-from postroom.drivers import Mailbox, token_request
+from postroom.drivers import Account, Mailbox, token_request
 from postroom.errors import ConfigError, ConsentFailed
 from postroom.model import AccessToken, TokenFields
 from postroom.net import consent
 from postroom.net.tokens import TokenRequest
 from postroom.secret import Secret
-from postroom.settings import GrantType
+from postroom.settings import GrantType, PopClient
 from postroom.wire import jwt, oauth
 
 _PATIENCE = 600.0  # seconds; a code lasts about as long
@@ -74,7 +74,7 @@ class Authorized:
 
 async def authorize(core: Core, section: str, wish: Wish, talk: Talk) -> Authorized:
     """Connect one client. Raises ``ConsentFailed``, ``ConfigError`` and what tokens and the network raise; nothing is kept then."""
-    mailbox = consenting_mailbox(core, section)
+    mailbox = consenting(core, section)
     request = token_request(mailbox, core.kit.providers)
     assert request.consented is not None
     authority = core.kit.providers.authority_of(mailbox.client, mailbox.authorities)
@@ -93,9 +93,9 @@ async def authorize(core: Core, section: str, wish: Wish, talk: Talk) -> Authori
     return await _kept(core, mailbox, request, answer, talk)
 
 
-def consenting_mailbox(core: Core, section: str) -> Mailbox:
-    """The mailbox of a client that a person's consent can open. Raises ``ConfigError`` that says why not."""
-    mailbox = core.mailbox(section, also_disabled=True)
+def consenting(core: Core, section: str) -> Mailbox | Account:
+    """The mailbox or account of a client that a person's consent can open. Raises ``ConfigError`` that says why not."""
+    mailbox = core.login(section, also_disabled=True)
     if mailbox is None:
         faults = " ".join(map(str, core.live.configuration.faults_of(section)))
         raise ConfigError(f"[{section}] has a fault: {faults}")
@@ -129,7 +129,7 @@ def _place(request: TokenRequest, endpoint: str, parameters: Mapping[str, str]) 
 
 
 async def _with_a_browser(
-    core: Core, place: consent.Place, scope: str | None, mailbox: Mailbox, wish: Wish, talk: Talk
+    core: Core, place: consent.Place, scope: str | None, mailbox: Mailbox | Account, wish: Wish, talk: Talk
 ) -> oauth.TokenAnswer:
     login = mailbox.client.token_user
     if wish.manner is Manner.LOOPBACK:
@@ -209,7 +209,7 @@ async def _on_a_device(core: Core, request: TokenRequest, endpoint: str | None, 
 # --- what came of it
 
 
-async def _kept(core: Core, mailbox: Mailbox, request: TokenRequest, answer: oauth.TokenAnswer, talk: Talk) -> Authorized:
+async def _kept(core: Core, mailbox: Mailbox | Account, request: TokenRequest, answer: oauth.TokenAnswer, talk: Talk) -> Authorized:
     client, consented = mailbox.client, request.consented
     assert consented is not None
     if answer.refresh_token is None:
@@ -249,12 +249,13 @@ def not_granted(asked: str | None, granted: str) -> list[str]:
     return [word for word in wanted if given and word.lower() not in given and word.rpartition("/")[2].lower() not in given]
 
 
-async def _advice(core: Core, mailbox: Mailbox, account: str, answer: oauth.TokenAnswer, talk: Talk) -> list[str]:
+async def _advice(core: Core, mailbox: Mailbox | Account, account: str, answer: oauth.TokenAnswer, talk: Talk) -> list[str]:
     """What to change in the file. Raises ``ConsentFailed`` when the account that signed in cannot open the mailbox."""
     client = mailbox.client
     advice = []
     if account and account.lower() != client.token_user.lower():
-        talk.say(f"{account} signed in, and the mailbox is {client.account}: trying whether {account} may open it ...")
+        what = "mailbox" if isinstance(client, PopClient) else "account"
+        talk.say(f"{account} signed in, and the {what} is {client.account}: trying whether {account} may open it ...")
         given = _Given(AccessToken(answer.access_token, 1, answer.expires_in, core.clock.now() + answer.expires_in))
         finding = await check_client(core, client.section, given)
         if not finding.ok:
@@ -265,7 +266,9 @@ async def _advice(core: Core, mailbox: Mailbox, account: str, answer: oauth.Toke
             raise ConsentFailed(
                 f"{account} signed in, which is not {client.token_user} and cannot open it: {finding.words}", remedy=remedy
             )
-        advice.append(f"[{client.section}] opens with {account}'s consent. To say so in the file, add: oauth-user = {account}")
+        told = f"[{client.section}] opens with {account}'s consent."
+        by_option = f" To say so in the file, add: oauth-user = {account}" if isinstance(client, PopClient) else ""
+        advice.append(told + by_option)
     if client.password is not None:
         advice.append(
             f"[{client.section}] password is not used while it stays as it is; it can be taken out. Another value there wins "

@@ -43,8 +43,8 @@ async def _unconnected(core: Core, sections: Sequence[str], talk: Talk) -> list[
     """Those with OAuth that do not open now."""
     wanted = []
     for section in sections:
-        mailbox = core.mailbox(section)
-        if mailbox is None or not mailbox.client.uses_oauth:
+        login = core.login(section)
+        if login is None or not login.client.uses_oauth:
             continue
         finding = await check_client(core, section)
         talk.say(f"{section}: {'works already' if finding.ok else finding.words}")
@@ -58,7 +58,7 @@ def _sorted(core: Core, sections: Sequence[str]) -> tuple[list[list[str]], list[
     applications: dict[tuple[str | None, ...], list[str]] = {}
     people = []
     for section in sections:
-        client = core.live.client(section)
+        client = core.live.either(section)
         if client is not None and client.uses_oauth and client.grant_type in _BY_ADMINISTRATOR:
             key = (client.grant_type.value, client.client_id, client.secret, client.tenant_authority, client.directory_id)
             applications.setdefault(key, []).append(section)
@@ -69,10 +69,9 @@ def _sorted(core: Core, sections: Sequence[str]) -> tuple[list[list[str]], list[
 
 async def _application(core: Core, sections: list[str], wish: Wish, talk: Talk, *, as_json: bool) -> bool:
     try:
-        if core.live.configuration.clients[sections[0]].grant_type is GrantType.SERVICE_ACCOUNT:
-            mailbox = core.mailbox(sections[0], also_disabled=True)
-            assert mailbox is not None
-            show_delegation(core, mailbox, talk)
+        login = core.login(sections[0], also_disabled=True)
+        if login is not None and login.client.grant_type is GrantType.SERVICE_ACCOUNT:
+            show_delegation(core, login, talk)
         else:
             show(application(core, sections), talk, open_browser=wish.browser)
         findings = await spread(core, sections, _SPREADS if wish.seconds is None else wish.seconds, talk)
@@ -85,7 +84,7 @@ async def _application(core: Core, sections: list[str], wish: Wish, talk: Talk, 
 
 
 async def _person(core: Core, section: str, wish: Wish, talk: Talk, *, as_json: bool) -> bool:
-    client = core.live.client(section)
+    client = core.live.either(section)
     talk.say(click.style(f"{section}: connecting {client.token_user if client is not None else ''}", bold=True))
     if _is_a_companys(core, section):
         talk.say(
@@ -103,11 +102,11 @@ async def _person(core: Core, section: str, wish: Wish, talk: Talk, *, as_json: 
 
 def _is_a_companys(core: Core, section: str) -> bool:
     """Whether the mailbox is at Microsoft under a domain of its own, where an application may have a right of its own."""
-    mailbox = core.mailbox(section, also_disabled=True)
-    if mailbox is None or not mailbox.client.uses_oauth:
+    login = core.login(section, also_disabled=True)
+    if login is None or not login.client.uses_oauth:
         return False
-    authority = core.kit.providers.authority_of(mailbox.client, mailbox.authorities)
-    domain = mailbox.client.account.rpartition("@")[2].lower()
+    authority = core.kit.providers.authority_of(login.client, login.authorities)
+    domain = login.client.account.rpartition("@")[2].lower()
     return (
         authority.admin_consent_endpoint is not None and authority.provider is not None and domain not in authority.provider.domains
     )

@@ -1,5 +1,5 @@
-"""``postroom check``: take the way to each mailbox for real, step by step. Nothing is read into the store, nothing changed at a
-server."""
+"""``postroom check``: take the way to each server for real, step by step. Nothing is read into the store, nothing changed at a
+server, no mail sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from postroom.drivers import First, Step, open_probe
 from postroom.engine.forecast import Ending, soon
 from postroom.errors import PostroomError
 from postroom.net.credentials import TokenSource
-from postroom.settings import PopClient
+from postroom.settings import Client, PopClient, SmtpClient
 
 _AT_ONCE = 16
 
@@ -53,7 +53,7 @@ class Finding:
 
 
 async def check(live: Live, sections: Sequence[str]) -> list[Finding]:
-    """Take the way to each client's mailbox, up to its folders."""
+    """Take the way to each client's server: of a mailbox up to its folders, of an account up to where it could send."""
     clock = SystemClock()
     log = Quiet(live, clock)
     async with opened(live, clock, log, log.trace) as core:
@@ -73,36 +73,43 @@ async def check(live: Live, sections: Sequence[str]) -> list[Finding]:
 async def check_client(core: Core, section: str, tokens: TokenSource | None = None) -> Finding:
     """One client; with ``tokens`` by a token that is not in the vault yet."""
     configuration = core.live.configuration
-    if section not in configuration.clients:
+    if section not in configuration.clients and section not in configuration.senders:
         faults = configuration.faults_of(section)
         return Finding(section, False, " ".join(map(str, faults)), "Correct the named lines.")
-    mailbox = core.mailbox(section)
-    if mailbox is None:
+    login = core.login(section)
+    if login is None:
         return Finding(section, True, "disabled (enable-client = false)")
     try:
-        probe = open_probe(mailbox, core.kit, tokens)
-        steps = tuple([step async for step in probe.steps(mailbox.client.folder_path, await _first_reads(core, mailbox.client))])
+        probe = open_probe(login, core.kit, tokens)
+        steps = tuple([step async for step in probe.steps(*await _looked_at(core, login.client))])
     except PostroomError as error:
         return Finding(section, False, str(error), error.remedy)
     last = steps[-1]
     if last.error is not None:
         return Finding(section, False, str(last.error), last.error.remedy, steps)
-    found = next((step.words for step in reversed(steps) if step.name in ("select", "maildrop")), last.words)
-    place = core.kit.providers.place_of(mailbox.client, mailbox.authorities)
-    how = "with a token" if mailbox.client.uses_oauth else "with the password"
-    words = f"logged in at {place.host}:{place.port} as {mailbox.client.mailbox} {how}; {found}"
-    return Finding(section, True, words, steps=steps)
+    found = next((step.words for step in reversed(steps) if step.name in ("select", "maildrop", "limits")), last.words)
+    place = core.kit.providers.place_of(login.client, login.authorities)
+    return Finding(section, True, f"{_logged_in(login.client, f'{place.host}:{place.port}')}; {found}", steps=steps)
 
 
-async def _first_reads(core: Core, client: PopClient) -> dict[str, First]:
-    """The folders that were never read, with what would be read of them now."""
+def _logged_in(client: Client, where: str) -> str:
+    if isinstance(client, SmtpClient) and not client.authenticates:
+        return f"connected to {where} without a login"
+    name = client.mailbox if isinstance(client, PopClient) else client.user
+    return f"logged in at {where} as {name} {'with a token' if client.uses_oauth else 'with the password'}"
+
+
+async def _looked_at(core: Core, client: Client) -> tuple[tuple[str, ...], dict[str, First]]:
+    """The folders that are read, and those that never were, with what would be read of them now; what sends has none."""
+    if not isinstance(client, PopClient):
+        return (), {}
     place = (client.type.value, core.kit.providers.place_of(client, core.live.configuration.authorities).host.lower())
     read = {
         row.folder
         for row in await core.store.folders()
         if not row.unread and (row.type, row.server, row.login) == (*place, client.account)
     }
-    return {folder: client.first_read for folder in client.folder_path if folder not in read}
+    return client.folder_path, {folder: client.first_read for folder in client.folder_path if folder not in read}
 
 
 def as_lines(finding: Finding) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import itertools
 import os
 import shutil
 import sys
@@ -16,6 +16,7 @@ import click
 from postroom.app.config import Live
 from postroom.app.core import opened
 from postroom.app.observing import Quiet
+from postroom.app.operations.shown import moment
 from postroom.app.terminal import UNUSABLE, Failure, print_json
 from postroom.clock import SystemClock
 from postroom.errors import ConfigError
@@ -29,11 +30,19 @@ _FOR_PEOPLE = 50
 def section_of(live: Live, name: str) -> str:
     """A client's section. One that is no longer configured is meant by its whole name."""
     try:
-        return live.find_client(name)
+        return known_section(live, name)
     except ConfigError as error:
+        raise Failure(error.detail, status=UNUSABLE) from None
+
+
+def known_section(live: Live, name: str) -> str:
+    """The same. Raises ``ConfigError``."""
+    try:
+        return live.find_client(name, live.configuration.sections)
+    except ConfigError:
         if name.startswith("pop-client"):
             return name
-        raise Failure(error.detail, status=UNUSABLE) from None
+        raise
 
 
 @asynccontextmanager
@@ -59,7 +68,7 @@ def as_dict(row: MessageRow) -> dict[str, object]:
         "from": row.facts.sender,
         "message_id": row.facts.message_id,
         "date": row.facts.date,
-        "received": _time(row.received),
+        "received": moment(row.received),
         "fault": row.facts.fault,
         "handled": row.handled.value or None,
         "address": row.address,
@@ -80,7 +89,7 @@ async def list_messages(live: Live, section: str | None, *, as_json: bool, limit
         click.echo(f"No message of {section} has been captured yet." if section else "No message has been captured yet.")
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
     for row in rows:
-        start = f"{row.id[:23]}  {_time(row.received)[:16].replace('T', ' ')}  {_short(row.client, 20):20}  "
+        start = f"{row.id[:23]}  {moment(row.received)[:16].replace('T', ' ')}  {_short(row.client, 20):20}  "
         sender, subject = _short(row.facts.sender, 28), row.facts.subject or "(no subject)"
         click.echo(start + f"{sender:28}  " + _short(subject, max(width - len(start) - 31, 20)))
 
@@ -135,26 +144,26 @@ def _before(row: MessageRow, head: bytes) -> bytes:
     return b"" if row.copy is None else header_line(row.copy_header, row.copy.recipient, head)
 
 
-def _octets(store: Store, row: MessageRow, reference: Reference) -> Iterator[bytes]:
-    if row.copy is not None:
-        yield _before(row, store.blobs.heads([reference], 64 * 1024)[0])
-    yield from store.blobs.pieces(reference)
+def octets(store: Store, row: MessageRow, reference: Reference) -> tuple[int, Iterator[bytes]]:
+    """A message's octets as its server held them, and how many; of a copy, with the header that names its recipient."""
+    before = b"" if row.copy is None else _before(row, store.blobs.heads([reference], 64 * 1024)[0])
+    return len(before) + reference.length, itertools.chain([before] if before else [], store.blobs.pieces(reference))
 
 
 def _write(store: Store, row: MessageRow, reference: Reference, output: Path | None) -> None:
     if output is None or str(output) == "-":
-        sys.stdout.buffer.writelines(_octets(store, row, reference))
+        sys.stdout.buffer.writelines(octets(store, row, reference)[1])
         sys.stdout.buffer.flush()
         return
     target = output.resolve()  # what a link names is written, and the link stays
     if target.exists() and not target.is_file():
         with target.open("wb") as device:
-            device.writelines(_octets(store, row, reference))
+            device.writelines(octets(store, row, reference)[1])
         return
     file, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(file, "wb") as partial:
-            partial.writelines(_octets(store, row, reference))
+            partial.writelines(octets(store, row, reference)[1])
         os.replace(name, target)
     except BaseException:
         os.unlink(name)
@@ -167,10 +176,6 @@ async def _one(store: Store, public_id: str) -> tuple[MessageRow, Reference]:
         words = f"no message, or more than one, has an id that begins with {public_id}"
         raise Failure(words, "postroom messages list prints the beginnings of ids, with --json whole ones.")
     return found
-
-
-def _time(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _short(text: str, width: int) -> str:

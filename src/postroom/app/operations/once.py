@@ -10,27 +10,34 @@ from dataclasses import dataclass
 import click
 
 from postroom.app.config import Live
+from postroom.app.core import opened
 from postroom.app.observing import Quiet
-from postroom.app.serve import run_once, silent
+from postroom.app.operations.outbox import summary
+from postroom.app.serve import run_once, send_once, silent
 from postroom.app.terminal import ELSEWHERE, FAILED, print_json, run_to_end, shown_span
 from postroom.clock import SystemClock
 from postroom.drivers import shown_octets
 from postroom.engine.read import Progress
 from postroom.engine.supervise import Result
 from postroom.errors import LeaseHeld, LeaseLost
+from postroom.model import Condition
+from postroom.outbound import LaneCounts
 
 _OFTEN = 0.1  # seconds from one line on the terminal to the next
 
 
 def once(live: Live, sections: Sequence[str], *, as_json: bool) -> int:
-    """Carry it out; return the exit status."""
+    """Carry it out for mailboxes and accounts; return the exit status."""
     log = Quiet(live, SystemClock())
     configuration = live.configuration
+    senders = [section for section in sections if section in configuration.senders]
+    sections = [section for section in sections if section not in configuration.sender_sections]
     ready = [s for s in sections if s in configuration.clients and configuration.clients[s].enable_client]
     down = [section for section in sections if section not in configuration.clients]
     watch, progress = _progress() if sys.stderr.isatty() else (None, silent)
     try:
         results: list[Result] = run_to_end(lambda: run_once(live, log, ready, progress))
+        sent: list[Sent] = run_to_end(lambda: _send(live, log, senders)) if senders else []
     finally:
         if watch is not None:
             watch()
@@ -38,11 +45,45 @@ def once(live: Live, sections: Sequence[str], *, as_json: bool) -> int:
         _tell(result, as_json=as_json)
     for section in down:
         _tell_down(live, section, as_json=as_json)
+    for one in sent:
+        _tell_sent(one, as_json=as_json)
+    if any(one.condition.fault for one in sent):
+        down.append("")
     if down or any(result.error for result in results):
         held = [r for r in results if isinstance(r.error, LeaseHeld | LeaseLost)]
         others = down or any(r.error and r not in held for r in results)
         return FAILED if others else ELSEWHERE
     return 0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What one pass over an account came to."""
+
+    condition: Condition
+    counts: LaneCounts
+
+
+async def _send(live: Live, log: Quiet, senders: Sequence[str]) -> list[Sent]:
+    conditions = await send_once(live, log, senders)
+    async with opened(live, SystemClock(), log, log.trace) as core:
+        counts = await core.store.outbox.counts()
+    return [Sent(condition, counts.get(condition.client, LaneCounts())) for condition in conditions]
+
+
+def _tell_sent(sent: Sent, *, as_json: bool) -> None:
+    condition, counts = sent.condition, sent.counts
+    if as_json:
+        left = {"queued": counts.ready + counts.leased, "in_doubt": counts.waiting, "failed": counts.dead}
+        told = {"error": condition.fault or None, "remedy": condition.remedy or None}
+        print_json({"client": condition.client, "ok": not condition.fault, **left, **told})
+        return
+    words = ", ".join(line.partition(": ")[2] for line in summary({condition.client: counts})) or "nothing is left to send"
+    if condition.fault:
+        words = f"{condition.fault} ({words}, unharmed)"
+    click.secho(f"{condition.client}: {words}", fg="red" if condition.fault else None)
+    if condition.fault and condition.remedy:
+        click.echo(f"  {condition.remedy}")
 
 
 def _tell(result: Result, *, as_json: bool) -> None:
@@ -59,6 +100,7 @@ def _tell(result: Result, *, as_json: bool) -> None:
                 "troubles": total.troubles,
                 "error": str(error) if error else None,
                 "remedy": error.remedy if error else None,
+                "paused_by": result.paused_by or None,
             }
         )
         return
@@ -69,6 +111,8 @@ def _tell(result: Result, *, as_json: bool) -> None:
     mark = click.style("ok  ", fg="green") if error is None else click.style("FAIL", fg="red")
     if isinstance(error, LeaseHeld | LeaseLost):
         mark, words = click.style("busy", fg="cyan"), "not read here"
+    if result.paused_by:
+        mark, words = click.style("held", fg="yellow"), f"not read: paused by {result.paused_by}; postroom resume lets it go on"
     click.echo(f"{mark} {result.section}: {words}")
     if error is not None:
         click.echo(f"     {error}\n     {error.remedy}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
 from postroom.app.config import Live
-from postroom.app.core import opened
+from postroom.app.core import Core, opened
 from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
 from postroom.app.operations.audit import as_dict as audit_dict
@@ -20,6 +21,7 @@ from postroom.engine.forecast import Ending, soon
 from postroom.engine.silence import silent_for
 from postroom.model import Audit, Condition, Health, Trouble
 from postroom.settings import PopClient
+from postroom.store.commands import Pause
 from postroom.store.reading import Counts, FolderRow
 
 _COLOURS = {
@@ -55,6 +57,7 @@ class ClientStatus:
     audit: dict[str, object] | None = None  # the last one of its folders, summed
     address: str = ""  # that the mailbox serves
     shadow: bool = False  # read beside another system
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs_person(self) -> bool:
@@ -67,6 +70,7 @@ class ClientStatus:
             "client": self.client,
             "address": self.address or None,
             "shadow": self.shadow,
+            "labels": dict(self.labels),
             "health": self.health.value,
             "proved_age": self.proved_age,
             "messages": self.messages,
@@ -98,13 +102,20 @@ async def status(live: Live) -> list[ClientStatus]:
     clock = SystemClock()
     log = Quiet(live, clock)
     async with opened(live, clock, log, log.trace) as core:
-        conditions, counts = await core.store.conditions(), await core.store.counts()
-        troubles, readers = await core.store.troubles_of(), await core.store.readers()
-        folders = await core.store.folders()
-        audits = await core.store.audits.results()
-        shadowed = {shadow.client for shadow in await core.store.shadows.all() if shadow.taken_at is None}
-        now = clock.now()
-        coming = await forecast(core, now)
+        return await status_of(core)
+
+
+async def status_of(core: Core) -> list[ClientStatus]:
+    """The same from a store that is open."""
+    live = core.live
+    conditions, counts = await core.store.conditions(), await core.store.counts()
+    troubles, readers = await core.store.troubles_of(), await core.store.readers()
+    folders = await core.store.folders()
+    audits = await core.store.audits.results()
+    shadowed = {shadow.client for shadow in await core.store.shadows.all() if shadow.taken_at is None}
+    paused, labels = await core.store.commands.pauses(), await core.store.labels.all()
+    now = core.clock.now()
+    coming = await forecast(core, now)
     sections = list(live.configuration.sections)
     sections += [section for section in sorted(counts) if section not in sections]
     found = (
@@ -118,10 +129,20 @@ async def status(live: Live) -> list[ClientStatus]:
             folders=_folders_of(live.client(each.client), folders),
             audit=_audited(live, each.client, audits, now),
             shadow=each.client in shadowed,
+            labels=labels.get(each.client, {}),
             seen_at=now,
+            **_held(each, paused.get(each.client), now),
         )
         for each in found
     ]
+
+
+def _held(status: ClientStatus, pause: Pause | None, now: float) -> dict[str, Any]:
+    """What a pause says in the place of a client's own health."""
+    if pause is None or status.health is Health.DISABLED:
+        return {}
+    fault = f"paused by {pause.asked_by}, {shown_span(max(now - pause.asked_at, 0.0))} ago"
+    return {"health": Health.PAUSED, "fault": fault, "remedy": f"postroom resume {status.client}", "retry_in": None}
 
 
 def _folders_of(client: PopClient | None, rows: Sequence[FolderRow]) -> tuple[FolderRow, ...]:
@@ -244,6 +265,8 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
 
 def _more(item: ClientStatus) -> Iterator[str]:
     """What is known of a client beside its health."""
+    if item.labels:
+        yield ", ".join(f"{name}={value}" for name, value in item.labels.items())
     for folder, trouble in item.troubles:
         yield f"trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
     for row in item.folders:

@@ -1,0 +1,45 @@
+"""Who may do what over the API: one table, role by operation. ``docs/api.md`` and ``postroom keys roles`` print it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+
+class Role(enum.Enum):
+    """What a key is for."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    APPLICATION = "application"
+    READER = "reader"
+
+
+MEANINGS: Mapping[Role, str] = {
+    Role.ADMIN: "may do everything, and alone changes clients and hands out addresses to connect them",
+    Role.OPERATOR: "reads everything, restarts, pauses and resumes",
+    Role.APPLICATION: "reads the messages of the clients that its key names, or of all, and has what it sent itself",
+    Role.READER: "reads everything and changes nothing",
+}
+
+_ALL = frozenset(Role)
+_READ = frozenset({Role.ADMIN, Role.OPERATOR, Role.READER})
+_OPERATE = frozenset({Role.ADMIN, Role.OPERATOR})
+_ADMIN = frozenset({Role.ADMIN})
+
+ALLOWED: Mapping[str, frozenset[Role]] = {
+    "list_messages": _ALL,
+    "get_message": _ALL,
+    "get_raw_message": _ALL,
+    "list_clients": _READ,
+    "get_client": _READ,
+    "create_client": _ADMIN,
+    "change_client": _ADMIN,
+    "delete_client": _ADMIN,
+    "restart_client": _OPERATE,
+    "pause_client": _OPERATE,
+    "resume_client": _OPERATE,
+    "connect_client": _ADMIN,
+    "revoke_connect": _ADMIN,
+}
+"""By the name of the operation, which is its ``operationId``. What is not here nobody may."""

@@ -1,0 +1,227 @@
+"""What is sent: handed in, listed, taken back, sent again, its doubts resolved. The same for every entrance.
+
+A draft is composed, or a raw message taken as it is; the account that sends it is the one for its From address. When
+``submit_draft`` or ``submit_raw`` returns, the submission is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import hashlib
+import json
+import os
+import platform
+import re
+import time
+import uuid
+from dataclasses import dataclass, replace
+
+from postroom.app.core import Core
+from postroom.errors import DraftFault, DraftRefused, NotFound
+from postroom.mime import dkim
+from postroom.mime.compose import Given, compose
+from postroom.mime.draft import Draft, DraftLimits, parse_draft
+from postroom.mime.examine import HEAD, examine
+from postroom.mime.original import Original, original_of
+from postroom.mime.raw import RawEnvelope, take_raw
+from postroom.outbound import Composed, Handed, Passage, SubmissionRow
+from postroom.settings import SmtpClient
+
+LIMITS = DraftLimits()
+_DOMAIN = re.compile(r"@([A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?)(?![^>\s])")
+_ORIGINAL = 25 * 1024 * 1024  # octets of a message that is answered or forwarded
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Who hands something in, and how it is known again."""
+
+    owner: str = ""  # the id of an API key, or a listener's account; empty for the command line
+    key: str | None = None  # Idempotency-Key
+    send_at: float = 0.0  # seconds since 1970; not before
+    client: str | None = None  # section that is to send it; None: by its From address
+
+
+async def submit_draft(core: Core, document: object, hand: Hand) -> tuple[SubmissionRow, bool]:
+    """Compose a draft (``mime.draft``) and hand it in; the submission, and whether it is a new one.
+
+    Raises ``DraftRefused`` with all that is wrong, ``KeyReused``, ``NotFound``, ``StoreError``.
+    """
+    asked = hashlib.sha256(json.dumps([document, hand.send_at, hand.client], sort_keys=True, default=str).encode()).digest()
+    if (known := await _known(core, hand, asked)) is not None:
+        return known, False
+    draft = await asyncio.to_thread(parse_draft, document, LIMITS)
+    original, answers, served = await _original(core, draft)
+    default = _default_from(core, draft, served)
+    author = default if draft.author is None else draft.author.address
+    given = replace(_given(core, author), original=original, default_from=default)
+    composed = await asyncio.to_thread(compose, draft, given)
+    return await _hand_in(core, composed, hand, asked, answers)
+
+
+async def submit_raw(core: Core, octets: bytes, envelope: RawEnvelope, hand: Hand) -> tuple[SubmissionRow, bool]:
+    """Hand in a message as it is (``mime.raw``). Raises what ``submit_draft`` does."""
+    about = json.dumps([envelope.mail_from, envelope.recipients, envelope.envid, envelope.ret, hand.send_at, hand.client])
+    asked = hashlib.sha256(about.encode() + octets).digest()
+    if (known := await _known(core, hand, asked)) is not None:
+        return known, False
+    composed = await asyncio.to_thread(
+        take_raw, octets, envelope, _given(core, envelope.mail_from or examine(octets[:HEAD]).sender)
+    )
+    return await _hand_in(core, composed, hand, asked, "")
+
+
+async def _known(core: Core, hand: Hand, asked: bytes) -> SubmissionRow | None:
+    if hand.key is None:
+        return None
+    public_id = await core.store.outbox.known(hand.owner, hand.key, asked)
+    return None if public_id is None else await core.store.outbox.one(public_id)
+
+
+async def _hand_in(core: Core, composed: Composed, hand: Hand, asked: bytes, answers: str) -> tuple[SubmissionRow, bool]:
+    client = _sender(core, composed, hand)
+    composed = await asyncio.to_thread(_finished, composed, client, core.clock.now())
+    handed = Handed(client.section, composed, hand.owner, hand.key, asked, hand.send_at, answers)
+    public_id, new = await core.store.outbox.hand_in(handed)
+    if new:
+        core.handed_in(client.section)
+    return await core.store.outbox.one(public_id), new
+
+
+def _given(core: Core, author: str) -> Given:
+    """What composing needs beside the draft: identity, time, and the options of ``email-processing``."""
+    processing, now = core.live.configuration.processing, core.clock.now()
+    offset = time.localtime(now).tm_gmtoff // 60
+    return Given(
+        message_id=f"<{uuid.uuid4().hex}@{_domain(author)}>",
+        timestamp=now,
+        seed=os.urandom(16),
+        utc_offset=offset,
+        charset=processing.outbound_msg_charset,
+        default_from=processing.default_from_address or "",
+        bcc_address=processing.bcc_address or "",
+        reply_prefix=processing.subject_reply_prefix,
+        forward_prefix=processing.subject_forward_prefix,
+        quote_prefix=processing.quote_prefix,
+    )
+
+
+def _domain(author: str) -> str:
+    """The right side of a Message-ID (RFC 5322 section 3.6.4): the author's domain, else this machine."""
+    for text in (author, f"@{platform.node()}"):
+        if found := _DOMAIN.search(text):
+            return found[1].lower()
+    return "localhost"
+
+
+async def _original(core: Core, draft: Draft) -> tuple[Original | None, str, str]:
+    """The message that is answered or forwarded, its id where it is answered, and the address that it came to."""
+    wanted = draft.in_reply_to_message or draft.forward_message
+    if not wanted:
+        return None, "", ""
+    found = await core.store.message(wanted)
+    pointer = "/in_reply_to_message" if draft.in_reply_to_message else "/forward_message"
+    if found is None:
+        raise DraftRefused([DraftFault(pointer, wanted, "no message has this id", "the id of a captured message")])
+    row, reference = found
+    if reference.length > _ORIGINAL:
+        raise DraftRefused([DraftFault(pointer, wanted, f"the message has {reference.length} octets", f"at most {_ORIGINAL}")])
+    original = original_of(await asyncio.to_thread(core.store.blobs.read, reference))
+    return original, row.id if draft.in_reply_to_message else "", row.address
+
+
+def _default_from(core: Core, draft: Draft, served: str) -> str:
+    """Who writes where the draft says nothing: the address that the answered message came to, else the option's."""
+    if draft.in_reply_to_message and served and core.live.configuration.route(served) is not None:
+        return served
+    return core.live.configuration.processing.default_from_address or ""
+
+
+def _sender(core: Core, composed: Composed, hand: Hand) -> SmtpClient:
+    """The account that sends it. Raises ``DraftRefused``."""
+    address = composed.envelope.mail_from
+    section = hand.client or core.live.configuration.route(address)
+    client = core.live.sender(section) if section is not None else None
+    if client is not None:
+        return client
+    known = ", ".join(core.live.configuration.senders) or "none"
+    if section is None:
+        problem, valid = "no account sends for this address", f"an address of an smtp-client ({known}), or one without addresses"
+    else:
+        problem, valid = f"[{section}] is no account that runs", known
+    raise DraftRefused([DraftFault("/from", address, problem, valid)])
+
+
+def _finished(composed: Composed, client: SmtpClient, now: float) -> Composed:
+    """What the account adds: the envelope's sender, what reports are asked for, and its signature."""
+    envelope = composed.envelope
+    if client.dsn_notify:
+        people = [known if known.notify else known._replace(notify=client.dsn_notify) for known in envelope.recipients]
+        envelope = replace(envelope, recipients=tuple(people))
+    if client.dsn_ret and not envelope.ret:
+        envelope = replace(envelope, ret=client.dsn_ret)
+    if client.envelope_from and envelope.mail_from:
+        envelope = replace(envelope, mail_from=client.envelope_from)
+    octets = composed.octets
+    if client.dkim_domain and client.dkim_selector and client.dkim_key is not None:
+        octets = dkim.sign(octets, client.dkim_domain, client.dkim_selector, client.dkim_key.reveal().encode(), int(now))
+    return replace(composed, envelope=envelope, octets=octets)
+
+
+# --- for programs -------------------------------------------------------------------------------------------------------
+
+
+def as_dict(row: SubmissionRow) -> dict[str, object]:
+    """A submission for programs."""
+    return {
+        "id": row.id,
+        "client": row.client,
+        "state": state_of(row),
+        "from": row.mail_from,
+        "subject": row.subject,
+        "message_id": row.message_id,
+        "size": row.size,
+        "created_at": shown_time(row.created_at),
+        "send_at": shown_time(row.send_at),
+        "in_reply_to_message": row.answers or None,
+        "attempts": row.attempts,
+        "next_attempt_at": shown_time(row.not_before) if row.state.value == "ready" and row.not_before else None,
+        "fault": row.fault or None,
+        "recipients": [
+            {
+                "address": known.address,
+                "state": known.state.value,
+                "code": known.code or None,
+                "enhanced": known.enhanced or None,
+                "words": known.words or None,
+                "at": shown_time(known.at) if known.at else None,
+            }
+            for known in row.recipients
+        ],
+    }
+
+
+STATES = {"ready": "queued", "leased": "sending", "done": "sent", "waiting": "in doubt", "dead": "failed", "cancelled": "cancelled"}
+"""A submission's state for people, by the state of its work."""
+
+
+def state_of(row: SubmissionRow) -> str:
+    """Where a submission stands, in a word."""
+    return STATES[row.state.value]
+
+
+def history_as_dicts(passages: list[Passage]) -> list[dict[str, object]]:
+    """What happened to a submission, for programs."""
+    return [
+        {"at": shown_time(passage.at), "event": passage.event, "address": passage.address or None, "words": passage.words or None}
+        for passage in passages
+    ]
+
+
+def shown_time(seconds: float) -> str:
+    """A time as RFC 3339 has it, in UTC."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+__all__ = ["LIMITS", "STATES", "Hand", "NotFound", "as_dict", "history_as_dicts", "state_of", "submit_draft", "submit_raw"]

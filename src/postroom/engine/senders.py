@@ -1,0 +1,93 @@
+"""All senders of a process: one for each smtp-client section."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+
+from postroom import events
+from postroom.drivers import Account
+from postroom.engine.guard import guarded
+from postroom.engine.submit import Sender, Sending
+from postroom.errors import StoreError
+from postroom.model import Condition
+
+_COUNT = 10.0  # seconds between two counts of the queue
+
+
+@dataclass
+class Senders:
+    """``current`` answers a section's account as it is to run now."""
+
+    current: Callable[[str], Account | None]
+    around: Sending
+    _senders: dict[str, Sender] = field(default_factory=dict)
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _counting: asyncio.Task[None] | None = None
+
+    def start(self, sections: Iterable[str], paused: Iterable[str] = ()) -> None:
+        """Begin to send."""
+        for section in paused:
+            self._sender(section).paused = True
+        self.changed(sections)
+        self._counting = asyncio.create_task(self._guarded("outbox", self._count), name="outbox")
+
+    def changed(self, sections: Iterable[str]) -> None:
+        """These sections have other settings or consents now, or are new, or gone."""
+        for section in sections:
+            if section in self._tasks:
+                self._senders[section].poke()
+            elif self.current(section) is not None:
+                sender = self._sender(section)
+                self._tasks[section] = asyncio.create_task(self._guarded(section, sender.run), name=section)
+
+    def restart(self, section: str) -> None:
+        """Let an account begin anew with its present settings, between two messages."""
+        if section in self._tasks:
+            self._senders[section].restart()
+        else:
+            self.changed([section])
+
+    def pause(self, section: str, *, on: bool) -> None:
+        """Let an account send nothing until told otherwise."""
+        self._sender(section).pause(on=on)
+
+    def tell(self, section: str | None = None) -> None:
+        """There may be mail, of one section or of all."""
+        for sender in [self._senders[section]] if section in self._senders else [] if section else self._senders.values():
+            sender.tell()
+
+    async def stop(self) -> None:
+        """End everything; a message under way is finished, if it does not take too long."""
+        if self._counting is not None:
+            self._counting.cancel()
+        for sender in self._senders.values():
+            sender.end()
+        await asyncio.gather(*self._tasks.values(), *([self._counting] if self._counting else []), return_exceptions=True)
+
+    async def once(self, sections: Iterable[str]) -> list[Condition]:
+        """Send all that is due, then end; how each account stands."""
+        senders = [self._sender(section) for section in sections]
+        await asyncio.gather(*(sender.drain() for sender in senders))
+        return [sender.standing.condition for sender in senders]
+
+    def _sender(self, section: str) -> Sender:
+        if section not in self._senders:
+            self._senders[section] = Sender(section, lambda: self.current(section), self.around)
+        return self._senders[section]
+
+    async def _guarded(self, where: str, run: Callable[[], Coroutine[object, object, None]]) -> None:
+        await guarded(self.around.clock, self.around.observer, where, run)
+
+    async def _count(self) -> None:
+        while True:
+            try:
+                counts = await self.around.store.outbox.counts()
+            except StoreError:
+                counts = {}  # the store's trouble is told of where it stops something
+            for section in {*counts, *self._senders}:
+                for state in ("ready", "leased", "waiting", "dead"):
+                    count = getattr(counts.get(section), state, 0)
+                    self.around.observer.gauge(events.OUTBOX, count, client=section, state=state)
+            await self.around.clock.sleep(_COUNT)

@@ -1,0 +1,202 @@
+"""What is said to submission servers of every kind while a message is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from postroom.drivers.limits import Limits
+from postroom.outbound import Body, DeliveryStatus, Envelope, Octets, Recipient, RecipientState
+from submission import BYE, LINES, SENDS, Marks, Streamed, brief, hello, plainly, sent, submitting, to
+
+SENT, PENDING, FAILED = RecipientState.SENT, RecipientState.PENDING, RecipientState.FAILED
+
+
+# --- a message that is taken ------------------------------------------------------------------------------------------
+
+
+async def test_pipelined_where_the_server_takes_it() -> None:
+    script = (
+        hello() + SENDS + LINES + "S: 250 2.0.0 queued as 7\n" + SENDS + LINES + "S: 250-2.0.0 queued\nS: 250 2.0.0 as 8\n" + BYE
+    )
+    async with submitting(script) as submitter:
+        marks = Marks()
+        assert await sent(submitter, marks=marks) == [DeliveryStatus("x@y.z", SENT, 250, "2.0.0", "queued as 7")]
+        assert marks.seen == [["x@y.z"]]
+        assert submitter.stands()
+        assert (await sent(submitter))[0].words == "queued as 8"
+
+
+async def test_one_command_at_a_time_where_it_does_not() -> None:
+    script = plainly() + "C: MAIL FROM:<a@b.c>\nS: 250 ok\nC: RCPT TO:<x@y.z>\nS: 250 ok\nC: RCPT TO:<y@y.z>\nS: 251 will forward\n"
+    script += "C: DATA\nS: 354 go\n" + LINES + "S: 250 ok\n" + BYE
+    async with submitting(script) as submitter:
+        assert [status.state for status in await sent(submitter, to("x@y.z", "y@y.z"))] == [SENT, SENT]
+
+
+async def test_a_server_without_extensions() -> None:
+    script = "S: 220 hello\nC: EHLO [127.0.0.1]\nS: 502 what?\nC: HELO [127.0.0.1]\nS: 250 hello\nC: MAIL FROM:<>\nS: 250 ok\n"
+    script += "C: RCPT TO:<x@y.z>\nS: 250 ok\nC: DATA\nS: 354 go\n" + LINES + "S: 250 ok\n" + BYE
+    async with submitting(script) as submitter:
+        assert (await sent(submitter, to(mail_from="", envid="e", ret="FULL")))[0].state is SENT
+
+
+async def test_dots_are_doubled_and_the_last_line_is_ended() -> None:
+    script = hello() + SENDS + "C: ..\nC: ..x\nC: a.\nC: .\nS: 250 ok\n" + SENDS + "C: .\nS: 250 ok\n" + BYE
+    async with submitting(script) as submitter:
+        assert (await sent(submitter, content=Octets(b".\r\n.x\r\na.")))[0].state is SENT
+        assert (await sent(submitter, content=Octets(b"")))[0].state is SENT
+
+
+async def test_what_the_server_offers_is_used_and_nothing_else() -> None:
+    full = to(envid="id 1", ret="HDRS", body=Body.EIGHT_BIT, smtputf8=True)
+    full = replace(full, recipients=(Recipient("ü@y.z", ("SUCCESS", "DELAY"), "rfc822;o@y.z"),))
+    told = "C: MAIL FROM:<a@b.c> SIZE=21 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=id+201\n"
+    told += "C: RCPT TO:<ü@y.z> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o@y.z\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\n"
+    script = hello("SIZE 1000", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING") + told + LINES + "S: 250 ok\n"
+    script += SENDS.replace("<a@b.c>", "<a@b.c> SIZE=21") + LINES + "S: 250 ok\n" + BYE
+    async with submitting(script) as submitter:
+        assert (await sent(submitter, full))[0].state is SENT
+        assert (await sent(submitter))[0].state is SENT
+    asks = replace(to(envid="id 1", ret="HDRS"), recipients=(Recipient("x@y.z", ("SUCCESS",), "rfc822;o@y.z"),))
+    async with submitting(hello() + SENDS + LINES + "S: 250 ok\n" + BYE) as submitter:
+        assert (await sent(submitter, asks))[0].state is SENT
+
+
+async def test_many_recipients_go_in_groups() -> None:
+    addresses = [f"r{n}@y.z" for n in range(150)]
+    script = hello() + "C: MAIL FROM:<a@b.c>\n" + "".join(f"C: RCPT TO:<{a}>\n" for a in addresses[:99]) + "S: 250 ok\n" * 100
+    script += "".join(f"C: RCPT TO:<{a}>\n" for a in addresses[99:]) + "C: DATA\n" + "S: 250 ok\n" * 51 + "S: 354 go\n"
+    script += LINES + "S: 250 ok\n" + BYE
+    async with submitting(script) as submitter:
+        statuses = await sent(submitter, to(*addresses))
+        assert [(status.address, status.state) for status in statuses] == [(address, SENT) for address in addresses]
+
+
+# --- what a server cannot take ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offers", "envelope", "size", "enhanced", "words"),
+    [
+        pytest.param(("SIZE 20",), to(), 21, "5.3.4", "20 octets at most; this one has 21", id="size"),
+        pytest.param((), to(body=Body.EIGHT_BIT), 21, "5.6.3", "8BITMIME", id="8bit"),
+        pytest.param(("BINARYMIME",), to(body=Body.BINARY), 21, "5.6.3", "CHUNKING", id="binary"),
+        pytest.param(("8BITMIME",), to(smtputf8=True), 21, "5.6.9", "encoded words", id="header"),
+        pytest.param(("8BITMIME",), to("ü@y.z", smtputf8=True), 21, "5.6.7", "an address is not ASCII", id="address"),
+    ],
+)
+async def test_what_the_server_lacks_is_named_and_nothing_is_sent(
+    offers: Sequence[str], envelope: Envelope, size: int, enhanced: str, words: str
+) -> None:
+    async with submitting(hello(*offers) + BYE) as submitter:
+        marks = Marks()
+        (status,) = await sent(submitter, envelope, Octets(b"x" * size), marks)
+        assert (status.state, status.code, status.enhanced, marks.seen) == (FAILED, 0, enhanced, [])
+        assert words in status.words
+        assert submitter.stands()
+
+
+@pytest.mark.parametrize("octets", [b"a\n.\nb\r\n", b"a\r.\r\n", b"a\r\n.\r\n\n"])
+async def test_a_bare_line_end_is_not_sent(octets: bytes) -> None:
+    async with submitting(hello() + BYE) as submitter:
+        (status,) = await sent(submitter, content=Octets(octets))
+        assert (status.state, status.enhanced) == (FAILED, "5.6.0")
+        assert "CR or LF stands alone" in status.words
+
+
+async def test_a_bare_line_end_in_the_middle_of_a_long_message_ends_it_without_its_dot() -> None:
+    async with submitting(hello() + SENDS + "C: a\nC: b\n") as submitter:
+        marks = Marks()
+        (status,) = await sent(submitter, content=Streamed([b"a\r\nb\r\n", b"c\n.\n"]), marks=marks)
+        assert (status.state, status.enhanced, marks.seen) == (FAILED, "5.6.0", [])
+        assert not submitter.stands()
+
+
+@pytest.mark.parametrize("address", ["x@y.z>\r\nDATA", "x y@z", "x\0@y.z"])
+async def test_an_address_that_is_a_command_fails_and_nothing_is_sent(address: str) -> None:
+    async with submitting(hello() + BYE) as submitter:
+        assert brief(await sent(submitter, to(address))) == [(address, FAILED, 0, "5.5.4")]
+        assert (await sent(submitter, to(mail_from=address)))[0].state is FAILED
+
+
+# --- chunks -----------------------------------------------------------------------------------------------------------
+
+BINARY = to(body=Body.BINARY)
+CHUNKS = hello("CHUNKING", "BINARYMIME") + "C: MAIL FROM:<a@b.c> BODY=BINARYMIME\nC: RCPT TO:<x@y.z>\nS: 250 ok\nS: 250 ok\n"
+
+
+async def test_binary_goes_in_one_chunk_as_it_is() -> None:
+    async with submitting(CHUNKS + "C: BDAT 6 LAST\nC: a\nC: .\nS: 250 ok\n" + BYE) as submitter:
+        marks = Marks()
+        assert (await sent(submitter, BINARY, Octets(b"a\r\n.\r\n"), marks))[0].state is SENT
+        assert marks.seen == [["x@y.z"]]
+
+
+async def test_a_long_binary_message_is_ended_by_an_empty_chunk() -> None:
+    script = CHUNKS + "C: BDAT 3\nC: a\nS: 250 ok\nC: BDAT 3\nC: .\nS: 250 ok\nC: BDAT 0 LAST\nS: 250 ok\n" + BYE
+    async with submitting(script) as submitter:
+        marks = Marks()
+        assert (await sent(submitter, BINARY, Streamed([b"a\r\n", b".\r\n"]), marks))[0].state is SENT
+        assert marks.seen == [["x@y.z"]]
+
+
+async def test_a_chunk_that_is_refused_ends_the_transaction() -> None:
+    script = CHUNKS + "C: BDAT 3\nC: a\nS: 552 5.3.4 too big\nC: RSET\nS: 250 ok\n" + BYE
+    async with submitting(script) as submitter:
+        marks = Marks()
+        assert brief(await sent(submitter, BINARY, Streamed([b"a\r\n", b"b\r\n"]), marks)) == [("x@y.z", FAILED, 552, "5.3.4")]
+        assert marks.seen == []
+        assert submitter.stands()
+
+
+# --- several transactions ---------------------------------------------------------------------------------------------
+
+
+def transaction(*addresses: str) -> str:
+    lines = "C: MAIL FROM:<a@b.c>\n" + "".join(f"C: RCPT TO:<{address}>\n" for address in addresses) + "C: DATA\n"
+    return lines + "S: 250 ok\n" * (1 + len(addresses)) + "S: 354 go\n" + LINES + "S: 250 ok\n"
+
+
+@pytest.mark.parametrize(
+    ("offer", "limits", "groups"),
+    [
+        pytest.param("HELP", Limits(recipients=2), (("1@a", "2@a"), ("3@b",)), id="provider"),
+        pytest.param("LIMITS RCPTMAX=2", Limits(), (("1@a", "2@a"), ("3@b",)), id="server"),
+        pytest.param("LIMITS RCPTMAX=1", Limits(recipients=2), (("1@a",), ("2@a",), ("3@b",)), id="the-lesser"),
+        pytest.param("LIMITS RCPTDOMAINMAX=1", Limits(), (("1@a", "2@a"), ("3@b",)), id="domains"),
+        pytest.param("LIMITS RCPTMAX=3", Limits(recipients=3), (("1@a", "2@a", "3@b"),), id="enough"),
+    ],
+)
+async def test_more_recipients_than_one_transaction_takes_go_in_several(
+    offer: str, limits: Limits, groups: Sequence[Sequence[str]]
+) -> None:
+    async with submitting(hello(offer) + "".join(transaction(*group) for group in groups) + BYE, limits=limits) as submitter:
+        marks = Marks()
+        statuses = await sent(submitter, to("1@a", "2@a", "3@b"), marks=marks)
+        assert [(status.address, status.state) for status in statuses] == [("1@a", SENT), ("2@a", SENT), ("3@b", SENT)]
+        assert marks.seen == [list(group) for group in groups]
+
+
+async def test_no_more_messages_than_the_server_takes_over_one_connection() -> None:
+    script = hello("LIMITS RCPTMAX=1 MAILMAX=2") + transaction("1@a") + transaction("2@a") + BYE
+    async with submitting(script) as submitter:
+        statuses = await sent(submitter, to("1@a", "2@a", "3@a"))
+        assert [status.state for status in statuses] == [SENT, SENT, PENDING]
+        assert statuses[2].words == "the conversation ended before these recipients' turn"
+        assert not submitter.stands()
+
+
+@pytest.mark.parametrize(
+    "answer", ["S: 421 4.3.0 going down\n", "S: 432 4.3.2 busy\nS: 503 no\nS: 503 no\n", "[CLOSE]\n", "S: what?\n"]
+)
+async def test_what_was_sent_stays_sent_where_a_later_transaction_comes_to_nothing(answer: str) -> None:
+    script = hello("LIMITS RCPTMAX=1") + transaction("1@a") + "C: MAIL FROM:<a@b.c>\nC: RCPT TO:<2@a>\nC: DATA\n" + answer
+    async with submitting(script) as submitter:
+        marks = Marks()
+        statuses = await sent(submitter, to("1@a", "2@a", "3@a"), marks=marks)
+        assert [status.state for status in statuses] == [SENT, PENDING, PENDING]
+        assert marks.seen == [["1@a"]]
+        assert not submitter.stands()
