@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,10 +77,23 @@ async def serving(folder: Path, text: str = PLAIN) -> AsyncIterator[Web]:
     live = Live(load(folder / "postroom.ini", {}), {})
     clock, lines = HandClock(), io.StringIO()
     log = Log(live, clock, lines)
-    async with opened(live, clock, log, log.trace, {}) as core, served(core, log) as address, aiohttp.ClientSession() as session:
+    async with (
+        opened(live, clock, log, log.trace, {}) as core,
+        served(core, log, live_reload(live)) as address,
+        aiohttp.ClientSession() as session,
+    ):
         web = Web(core, clock, address, lines, session)
         web.bearer = await web.key("admin", name="chief")
         yield web
+
+
+def live_reload(live: Live) -> Callable[[], None]:
+    """What the service does with an edited file, as far as it concerns the configuration."""
+
+    def reload() -> None:
+        live.reload()
+
+    return reload
 
 
 async def capture(core: Core, client: str, octets: list[bytes], *, address: str = "", first: int = 1) -> list[str]:

@@ -4,6 +4,9 @@
 
     PostroomError
     ├── ConfigError            a value in the configuration
+    │   └── FaultyEdit             several, in an edit that was refused
+    ├── Conflict               what was asked for contradicts what is there
+    │   └── ChangedMeanwhile       it is no longer what it was when that was asked for
     ├── ProtocolError
     │   ├── LocalProtocolError     we broke the protocol
     │   └── RemoteProtocolError    the peer broke it
@@ -50,7 +53,10 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from postroom.settings.faults import Fault
 
 
 class Fate(enum.Enum):
@@ -119,6 +125,33 @@ class ConfigError(PostroomError):
         self.option = option
         self.value = value  # as written; *** for a secret
         self.valid = valid
+
+
+class FaultyEdit(ConfigError):
+    """The edit is faulty, and nothing was changed.
+
+    Correct what is named; all of it is named at once.
+    """
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(" ".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+
+class Conflict(PostroomError):
+    """What was asked for contradicts what is there.
+
+    Read what is there, then decide.
+    """
+
+    fate = Fate.GIVE_UP
+
+
+class ChangedMeanwhile(Conflict):
+    """It was changed meanwhile.
+
+    Read it again, and repeat the change on what is there now.
+    """
 
 
 class ProtocolError(PostroomError):

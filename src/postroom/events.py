@@ -130,6 +130,9 @@ CLIENT_EDITED = Event(
     "A client's section of the file was made, changed or taken away over the API.",
     ("client", "by", "options"),
 )
+CONSENTED = Event(
+    "consented", "info", "The owner of a client's account consented at an address that was handed out.", ("client", "account")
+)
 BEGUN_ANEW = Event("begun_anew", "info", "A client's conversation was begun anew as somebody asked.", ("client", "by"))
 REQUEST = Event(
     "request",
@@ -178,9 +181,22 @@ PARKED = Event(
     ("client", "error", "remedy", "seconds"),
 )
 SENDER_RESTARTED = Event("sender_restarted", "info", "An account goes on with its present settings.", ("client",))
+FILED = Event("filed", "debug", "A copy of what was sent is in Sent.", ("client", "folder", "id"))
+NOT_FILED = Event(
+    "not_filed",
+    "warning",
+    "A copy of what was sent could not be filed in Sent for a day, or never can be; the mail itself is not concerned.",
+    ("client", "id", "error"),
+)
 LISTENING = Event("listening", "info", "Programs may hand mail in by SMTP.", ("address", "security"))
 LISTENER_FAILED = Event(
     "listener_failed", "error", "Nothing takes mail in by SMTP; it is tried again by itself.", ("error", "remedy", "seconds")
+)
+CERTIFICATE_UNUSABLE = Event(
+    "certificate_unusable",
+    "warning",
+    "The certificate for those who hand mail in was renewed and cannot be used; the former is shown further.",
+    ("error", "remedy"),
 )
 HANDED_IN = Event(
     "handed_in",

@@ -299,6 +299,8 @@ class WorkKind(enum.Enum):
 
     PROCESS = "process"  # understand a message
     SUBMIT = "submit"  # send a submission
+    FILE = "file"  # file its copy in Sent
+    DELIVER = "deliver"  # hand a message to an application
 
 
 class WorkState(enum.Enum):

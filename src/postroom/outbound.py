@@ -137,6 +137,7 @@ class Doubt(NamedTuple):
     number: int
     address: str
     since: float
+    marked: float = 0.0  # when the server might begin to accept
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class Outgoing:
     failed: bool  # a recipient has failed before
     reference: Reference
     message_id: str
+    ambiguous: bool = False  # a copy in Sent may be from another recipient's turn, or another submission's of the same Message-ID
 
 
 class Mark(NamedTuple):
@@ -171,6 +173,17 @@ class Passed:
     first_failed_at: float | None = None
     fault: str = ""
     passages: tuple[tuple[str, str, str], ...] = ()  # event, address, words
+    copy: bool = False  # a copy belongs in Sent, once somebody has it
+
+
+class Filing(NamedTuple):
+    """A copy in Sent, claimed to be filed now."""
+
+    work: Work  # its subject is the submission
+    public_id: str
+    message_id: str
+    reference: Reference
+    sent_at: float  # when the server began to take it over
 
 
 @dataclass(frozen=True, slots=True)

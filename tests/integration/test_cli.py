@@ -326,10 +326,11 @@ class TestReference:
         assert "[pop-client]" in shown
         assert "[secret-<secretName>]" in shown
         assert "Changes take effect: At the next POP cycle" in shown
-        client, secret, proxy = json.loads(here.command("options", "password", "--json").out)
+        client, account, secret, proxy, listener = json.loads(here.command("options", "password", "--json").out)
         assert (client["section"], client["modified"]) == ("pop-client", "8.5.205.03")
+        assert (account["section"], account["effect"]) == ("smtp-client", "At start/restart")
         assert (secret["section"], secret["introduced"]) == ("secret-<secretName>", "8.5.201.05")
-        assert proxy["section"] == "proxy"
+        assert (proxy["section"], listener["section"]) == ("proxy", "smtp-listener-account-<name>")
 
     def test_all_options(self, here: Here) -> None:
         shown = here.command("options").out

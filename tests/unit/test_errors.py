@@ -68,6 +68,9 @@ FATES = {
     "StoreNewer": Fate.GIVE_UP,
     "DraftRefused": Fate.GIVE_UP,
     "NotFound": Fate.GIVE_UP,
+    "Conflict": Fate.GIVE_UP,
+    "ChangedMeanwhile": Fate.GIVE_UP,
+    "FaultyEdit": Fate.REAUTHORIZE,
     "StateRefused": Fate.GIVE_UP,
     "KeyReused": Fate.GIVE_UP,
 }

@@ -1,13 +1,17 @@
-"""What is told to the running service: ``postroom restart``, ``pause``, ``resume``."""
+"""What is told to the running service: ``postroom restart``, ``pause``, ``resume``; and ``connect``, which it serves."""
 
 from __future__ import annotations
 
 import getpass
+from typing import TYPE_CHECKING
 
 import click
 
 from postroom.app.root import chosen, cli, client_names, live_of
-from postroom.app.terminal import run_to_end
+from postroom.app.terminal import print_json, run_to_end
+
+if TYPE_CHECKING:
+    from postroom.app.core import Core
 
 
 def _whose() -> str:
@@ -58,3 +62,36 @@ def resume(context: click.Context, client: str) -> None:
     (section,) = chosen(live, (client,))
     paused = run_to_end(lambda: at_work(live, lambda core: operation.resume_client(core, section)))
     click.echo(f"{section} goes on" if paused else f"{section} was not paused", err=True)
+
+
+@cli.command()
+@click.option("--revoke", is_flag=True, help="Take back the addresses that were handed out and not used.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.argument("client", shell_complete=client_names)
+@click.pass_context
+def connect(context: click.Context, revoke: bool, as_json: bool, client: str) -> None:
+    """Print an address to hand to the owner of CLIENT's mailbox: it leads to the provider's page, and the consent is kept.
+
+    It is good for a day and for one consent, while the service runs. The application must have its public-url (or the address of
+    listen) with /oauth/callback among its redirect addresses at the provider.
+    """
+    from postroom.app.core import at_work
+    from postroom.app.operations import connecting as operation
+    from postroom.app.operations.shown import moment
+
+    live = live_of(context)
+    (section,) = chosen(live, (client,))
+    if revoke:
+        count = run_to_end(lambda: at_work(live, lambda core: operation.revoke_connect(core, section)))
+        print_json({"client": section, "revoked": count}) if as_json else click.echo(f"{count} taken back", err=True)
+        return
+
+    async def make(core: Core) -> tuple[str, float]:
+        return await operation.connect_client(core, section, operation.base_of(live.configuration.web), _whose())
+
+    address, ends = run_to_end(lambda: at_work(live, make))
+    if as_json:
+        print_json({"client": section, "address": address, "expires": moment(ends)})
+        return
+    click.echo(f"Hand this address to the owner of {section}'s mailbox; it ends {moment(ends)}:", err=True)
+    click.echo(address)

@@ -21,6 +21,7 @@ from postroom.settings import (
     Configuration,
     Fault,
     PopClient,
+    PullApplication,
     SecretSection,
     SmtpClient,
     parse_configuration,
@@ -146,6 +147,10 @@ class Live:
         """The section of a client by its whole or its short name; see ``find_client``."""
         return find_client(self.configuration, name, among)
 
+    def tried(self, text: str) -> Configuration:
+        """What a text would be in the file's place. Nothing is taken."""
+        return parse_configuration(text.removeprefix("\ufeff"), self.configuration.file, self._environ, self._providers)
+
     def reload(self) -> Changes:
         """Read the file again and take what can be taken. Never raises; the same file again changes nothing."""
         running = self.configuration
@@ -204,8 +209,16 @@ class Live:
             listener=running.listener,
             proxy=running.proxy if _is_faulty("proxy", written) else written.proxy,
             processing=running.processing if _is_faulty("email-processing", written) else written.processing,
+            applications=self._applications(running, written),
             log=running.log if _is_faulty("log", written) else written.log,
         )
+
+    @staticmethod
+    def _applications(running: Configuration, written: Configuration) -> dict[str, PullApplication]:
+        """What is written, and what runs of the sections that are faulty now."""
+        faulty = {section.lower() for section in written.faulty}
+        kept = {section: known for section, known in running.applications.items() if section in faulty}
+        return {**written.applications, **kept}
 
     def used(self, configuration: Configuration, client: Client) -> tuple[SecretSection | None, AuthoritySection | None]:
         """The other sections, of a configuration, whose values a client's logins are made of."""

@@ -12,6 +12,7 @@ from postroom.app.config import Live
 from postroom.clock import Clock, SystemClock
 from postroom.drivers import Account, Kit, Mailbox
 from postroom.drivers.provider import Providers
+from postroom.engine.applications import Arrivals
 from postroom.events import Observer
 from postroom.model import Disposition
 from postroom.net.http import Http
@@ -41,6 +42,8 @@ class Core:
     shadowed: set[str] = field(default_factory=set)  # sections whose mailbox another system has, as last looked
 
     kept_pending: dict[str, tuple[str, ...]] = field(default_factory=dict)  # options that wait for a restart, as last written
+    arrivals: Arrivals = field(default_factory=Arrivals)  # of messages for applications, in this process
+
     paused: dict[str, Pause] = field(default_factory=dict)  # clients that stand still until they are resumed, as last looked
 
     hears: list[Callable[[str], None]] = field(default_factory=list)  # who sends, and is told of mail by its section

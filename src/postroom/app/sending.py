@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from postroom.app.core import Core
-from postroom.drivers import Account, open_submitter
+from postroom.drivers import Account, Mailbox, open_submitter
+from postroom.engine.filing import Filer
 from postroom.engine.senders import Senders
+from postroom.engine.sent import Evidence, same_account, wants_copy
 from postroom.engine.submit import Sending
 
 
@@ -12,15 +14,17 @@ def senders_of(core: Core) -> Senders:
     """Who sends for the smtp-clients of the configuration that runs; nothing is started yet."""
     kit = core.kit
 
-    async def look(_account: Account, _message_id: str) -> bool | None:
-        return None
+    def mailbox_for(account: Account) -> Mailbox | None:
+        mailboxes = (core.mailbox(section) for section in core.live.configuration.clients)
+        return same_account(account, (mailbox for mailbox in mailboxes if mailbox is not None), kit.providers)
 
     sending = Sending(
         core.store,
         core.clock,
         core.observer,
         lambda account: open_submitter(account, kit),
-        look,
+        Evidence(mailbox_for, kit).look,
         lambda account: kit.providers.limits_of(account.client, account.authorities),
+        lambda account: wants_copy(account, mailbox_for(account), kit.providers),
     )
-    return Senders(core.account, sending)
+    return Senders(core.account, sending, Filer(core.store, kit, core.observer, core.account, mailbox_for))

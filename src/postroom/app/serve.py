@@ -153,7 +153,7 @@ async def assembled(
 ) -> AsyncIterator[Service]:
     """All parts joined, nothing started yet."""
     async with opened(live, clock, log, log.trace, environment) as core:
-        worker = Worker(core.store, clock, log)
+        worker = Worker(core.store, clock, log, lambda: live.configuration.applications, core.arrivals)
         interval = live.configuration.settings.audit_interval
         around = Surroundings(core.store, core.kit, log, progress, worker.tell, Budget(clock, log), interval, core.paused)
         yield Service(core, log, Supervisor(core.mailbox, around, worker), senders_of(core))
@@ -196,7 +196,7 @@ async def _web(service: Service) -> AsyncIterator[str]:
         return
     from postroom.app.rest.server import serving  # what only the service needs is loaded by it alone
 
-    async with serving(service.core, service.log) as address:
+    async with serving(service.core, service.log, service.reload) as address:
         yield address
 
 

@@ -31,6 +31,7 @@ from postroom.settings import (
     PopClient,
     ProxySettings,
     SecretSection,
+    ServerType,
     SmtpClient,
 )
 from postroom.wire.jwt import Wanted
@@ -114,6 +115,24 @@ class Submitter(Protocol):
 
     def stands(self) -> bool:
         """Whether another message can be sent over this conversation: it is open, and its token's hour is not over."""
+
+
+class SentFolder(Protocol):
+    """The folder where an account keeps what it sent, over one conversation. One task uses it.
+
+    All raise ``ImapStatus`` and the network's errors; after the latter the conversation is over.
+    """
+
+    folder: str  # its name, as far as it is known
+
+    async def has(self, message_id: str, since: float) -> bool:
+        """Whether a message with this Message-ID is there that the server has since then. False where there is no folder."""
+
+    async def file(self, content: Content, when: float) -> None:
+        """Put a copy there, read already, with the time of its sending; make the folder where there is none.
+
+        What is there twice was filed twice: whoever is not sure asks ``has`` before.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +219,20 @@ def open_submitter(account: Account, kit: Kit) -> AbstractAsyncContextManager[Su
     return open_smtp(place_of(account, kit.providers), credentials, kit, trace)
 
 
+def open_sent(mailbox: Mailbox, kit: Kit, folder: str | None = None) -> AbstractAsyncContextManager[SentFolder] | None:
+    """The account's folder of what was sent, or the one named, logged in within the block. None: its protocol has no folders.
+
+    Raises ``ConfigError``; within ``AuthError``, ``Throttled``, ``ImapStatus``, the network's errors.
+    """
+    client = mailbox.client
+    if client.type is not MailboxType.IMAP:
+        return None
+    from postroom.drivers.imap_sent import USE, open_imap_sent
+
+    trace = kit.trace(client.section) if client.enable_debug else None
+    return open_imap_sent(place_of(mailbox, kit.providers), credentials_of(mailbox, kit), kit, trace, folder or USE)
+
+
 def _opener(mailbox_type: MailboxType) -> Open:
     """A driver is loaded where a mailbox needs it: a run from cron pays for its imports each time."""
     match mailbox_type:
@@ -239,17 +272,27 @@ class Probe(Protocol):
         """
 
 
-def open_probe(mailbox: Mailbox, kit: Kit, tokens: TokenSource | None = None) -> Probe:
-    """The way to a mailbox; with ``tokens`` by a token that is not in the vault yet. Raises ``ConfigError``."""
+def open_probe(login: Mailbox | Account, kit: Kit, tokens: TokenSource | None = None) -> Probe:
+    """The way to a mailbox, or to where an account sends; with ``tokens`` by a token that is not in the vault yet.
+
+    Raises ``ConfigError``.
+    """
     from postroom.drivers.imap_probe import ImapApproach
     from postroom.drivers.pop3_probe import Pop3Approach
     from postroom.drivers.probe import Connect, Probing
+    from postroom.drivers.smtp_probe import SmtpApproach
 
-    client = mailbox.client
-    place = place_of(mailbox, kit.providers)
+    client = login.client
+    place = place_of(login, kit.providers)
     trace = kit.trace(client.section) if client.enable_debug else None
-    connects: Mapping[MailboxType, Connect] = {MailboxType.IMAP: ImapApproach.connect, MailboxType.POP3: Pop3Approach.connect}
-    return Probing(connects[client.type], place, credentials_of(mailbox, kit, tokens), kit.dialer, kit.clock, trace)
+    connects: Mapping[MailboxType | ServerType, Connect] = {
+        MailboxType.IMAP: ImapApproach.connect,
+        MailboxType.POP3: Pop3Approach.connect,
+        ServerType.SMTP: SmtpApproach.connect,
+    }
+    logs_in = isinstance(client, PopClient) or client.authenticates
+    credentials = credentials_of(login, kit, tokens) if logs_in else None
+    return Probing(connects[client.type], place, credentials, kit.dialer, kit.clock, trace)
 
 
 def credentials_of(mailbox: Mailbox | Account, kit: Kit, tokens: TokenSource | None = None) -> Credentials:

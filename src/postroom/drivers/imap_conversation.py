@@ -21,6 +21,7 @@ from postroom.wire.imap.grammar import parse
 from postroom.wire.imap.quirks import Quirk, quirks_of
 from postroom.wire.masking import Masks
 
+_LONGEST_UNASKED = 4096  # octets of a literal that goes without leave under LITERAL- (RFC 7888 section 5)
 _LATE = 5.0  # seconds before a token's end from which on a closed conversation is its end
 
 
@@ -117,7 +118,7 @@ class Conversation:
         """Octets of the longest literal that needs no leave (RFC 7888 sections 4 and 5)."""
         if "LITERAL+" in self.capabilities:
             return commands.UNLIMITED
-        return 4096 if self.knows("LITERAL-") else -1
+        return _LONGEST_UNASKED if self.knows("LITERAL-") else -1
 
     async def _may_go_on(self, tag: str) -> bool:
         while True:
@@ -130,12 +131,36 @@ class Conversation:
                 self._refused[tag] = response
                 return False
 
+    async def send_long(self, line: bytes, size: int, pieces: AsyncIterator[bytes]) -> str:
+        """Send a command that ends in a literal of so many octets; return its tag. Nothing else may be in flight.
+
+        A refusal is what ``until`` raises. A long literal waits for the server's leave even where it need not: a server that
+        is full says so before the octets come, instead of reading them all (RFC 7888 section 4).
+        """
+        unasked = size <= min(self._unasked, _LONGEST_UNASKED)
+        tag = await self.send(line + b" {%d%b}" % (size, b"+" if unasked else b""))
+        if tag in self._refused or not (unasked or await self._may_go_on(tag)):
+            return tag
+        left = size
+        async for piece in pieces:
+            left -= len(piece)
+            if left < 0:
+                break
+            await self._put(piece)
+        if left:
+            raise LocalProtocolError(f"a literal of {size} octets has {size - left}")
+        await self.write(b"", shown=b"{...}")
+        return tag
+
     async def write(self, line: bytes, *, shown: bytes | None = None) -> None:
         """Send a line that is no command of its own. Raises what ``fragment`` does."""
         if self.trace is not None:
             self.trace("C", self.masks(line) if shown is None else shown)
+        await self._put(line + b"\r\n")
+
+    async def _put(self, octets: bytes) -> None:
         try:
-            await self.stream.write(line + b"\r\n", self.place.protocol_timeout)
+            await self.stream.write(octets, self.place.protocol_timeout)
         except Lost as error:
             raise self._ended(error) from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -11,27 +10,18 @@ from postroom.drivers import First
 from postroom.drivers.imap_session import ImapSession, identifier, uid_of
 from postroom.model import Listed, Preview
 from postroom.settings import FirstRead
-from postroom.wire.imap import commands, types
+from postroom.wire.imap import commands, dates, types
 
 _SAMPLE = 200  # sizes that speak for all
 _SET = 500  # messages in a command for header lines
 _WINDOW = 4  # of these in flight
 _MESSAGE_ID = b"UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
-_DATE = re.compile(r"\s?(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 
 
 def utc_day(internal_date: str) -> datetime.date | None:
     """The day (UTC) of a date-time (RFC 9051 section 9); None for what is none."""
-    found = _DATE.fullmatch(internal_date)
-    if found is None or found[2].title() not in commands.MONTHS:
-        return None
-    ahead = datetime.timedelta(hours=int(found[8]), minutes=int(found[9]))
-    try:
-        month = commands.MONTHS.index(found[2].title()) + 1
-        when = datetime.datetime(int(found[3]), month, int(found[1]), int(found[4]), int(found[5]))  # noqa: DTZ001 - see below
-        return (when - ahead if found[7] == "+" else when + ahead).date()
-    except (ValueError, OverflowError):
-        return None
+    when = dates.read_date_time(internal_date)
+    return None if when is None else when.date()
 
 
 async def preview(session: ImapSession, folder: str, first: First) -> Preview:

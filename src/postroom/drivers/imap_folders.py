@@ -85,6 +85,10 @@ class Folders:
                 return name
         raise refused
 
+    async def exists(self, folder: str) -> bool:
+        """Whether the server lists the folder by the name that is known so far. Raises ``ImapStatus``."""
+        return await self._exists(await self.name(folder))
+
     def _written(self, folder: str) -> bytes:
         if folder.upper() == "INBOX":
             return b"INBOX"

@@ -6,7 +6,7 @@ The steps are the same for every protocol; what a server of each has to tell is 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -35,7 +35,7 @@ class Approach(Protocol):
         """The version of the protocol, as the capabilities tell it."""
 
     @property
-    def mechanisms(self) -> list[str]:
+    def mechanisms(self) -> Sequence[str]:
         """How one can log in."""
 
     async def log_in(self, credentials: Credentials) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from postroom.engine.retry import submission_again
 from postroom.model import WorkState
@@ -12,8 +13,18 @@ from postroom.settings import InDoubt
 LOOKS = (5.0, 30.0, 120.0)
 """Seconds after the loss at which the copy of a message in doubt is looked for: servers file it late."""
 
+_PATIENCE = (300.0, 900.0, 3600.0)  # likewise, as long as no look is possible: what cut one server off cuts off the other
+
 _S = RecipientState
 _EVENTS = {_S.PENDING: "deferred", _S.FAILED: "failed", _S.DOUBT: "doubt"}
+
+
+class Sighting(NamedTuple):
+    """What a look for the copy of a message in doubt came to."""
+
+    found: bool | None  # None: no look will ever tell
+    words: str
+    passing: bool = False  # there could be no look now
 
 
 def after(outgoing: Outgoing, statuses: Sequence[DeliveryStatus], now: float, span: float) -> Passed:
@@ -63,15 +74,17 @@ def ended(*, failed: bool) -> WorkState:
     return WorkState.DEAD if failed else WorkState.DONE
 
 
-def looked(outgoing: Outgoing, *, found: bool | None, in_doubt: InDoubt, now: float) -> Passed:
-    """What becomes of a submission in doubt after a look for its copy; None: there is nowhere to look."""
+def looked(outgoing: Outgoing, sighting: Sighting, *, in_doubt: InDoubt, now: float) -> Passed:
+    """What becomes of a submission in doubt after a look for its copy."""
     since = max(doubt.since for doubt in outgoing.doubts)
-    if found:
-        return _all(outgoing, _S.SENT, "found", "a copy is in Sent", ended(failed=outgoing.failed))
-    later = [since + seconds for seconds in LOOKS if since + seconds > now + 1]
-    if found is not None and later:
-        return Passed(outgoing.work, (), WorkState.READY, later[0], outgoing.work.first_failed_at, "looking for it in Sent")
-    why = "nowhere to look for a copy" if found is None else "no copy is in Sent"
+    why = sighting.words
+    if sighting.found:
+        return _all(outgoing, _S.SENT, "found", why, ended(failed=outgoing.failed))
+    looks = LOOKS + _PATIENCE if sighting.passing else LOOKS
+    later = [since + seconds for seconds in looks if since + seconds > now + 1]
+    if sighting.found is not None and later:
+        fault = f"in doubt, looking for a copy: {why}"
+        return Passed(outgoing.work, (), WorkState.READY, later[0], outgoing.work.first_failed_at, fault)
     if in_doubt is InDoubt.RESEND:
         return _all(outgoing, _S.PENDING, "resent", f"in-doubt = resend; {why}", WorkState.READY)
     return Passed(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from postroom import events
 from postroom.drivers import Account
+from postroom.engine.filing import Filer
 from postroom.engine.guard import guarded
 from postroom.engine.submit import Sender, Sending
 from postroom.errors import StoreError
@@ -22,16 +24,19 @@ class Senders:
 
     current: Callable[[str], Account | None]
     around: Sending
+    filer: Filer | None = None  # files copies in Sent beside them
     _senders: dict[str, Sender] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    _counting: asyncio.Task[None] | None = None
+    _others: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self, sections: Iterable[str], paused: Iterable[str] = ()) -> None:
         """Begin to send."""
         for section in paused:
             self._sender(section).paused = True
         self.changed(sections)
-        self._counting = asyncio.create_task(self._guarded("outbox", self._count), name="outbox")
+        self._others = [asyncio.create_task(self._guarded("outbox", self._count), name="outbox")]
+        if self.filer is not None:
+            self._others.append(asyncio.create_task(self._guarded("copies", self.filer.run), name="copies"))
 
     def changed(self, sections: Iterable[str]) -> None:
         """These sections have other settings or consents now, or are new, or gone."""
@@ -60,16 +65,19 @@ class Senders:
 
     async def stop(self) -> None:
         """End everything; a message under way is finished, if it does not take too long."""
-        if self._counting is not None:
-            self._counting.cancel()
+        for task in self._others:  # a copy under way is looked for at the next start
+            task.cancel()
         for sender in self._senders.values():
             sender.end()
-        await asyncio.gather(*self._tasks.values(), *([self._counting] if self._counting else []), return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), *self._others, return_exceptions=True)
 
     async def once(self, sections: Iterable[str]) -> list[Condition]:
-        """Send all that is due, then end; how each account stands."""
+        """Send and file all that is due, then end; how each account stands."""
         senders = [self._sender(section) for section in sections]
         await asyncio.gather(*(sender.drain() for sender in senders))
+        if self.filer is not None:
+            with suppress(StoreError):  # which the senders met and told of, or the next run will
+                await self.filer.drain()
         return [sender.standing.condition for sender in senders]
 
     def _sender(self, section: str) -> Sender:

@@ -45,6 +45,7 @@ class Sending:
     open: Open
     look: Look
     limits: Callable[[Account], Limits] = lambda _: DEFAULT
+    wants_copy: Callable[[Account], bool] = lambda _: False  # in Sent, of what it sends
 
 
 class Sender:
@@ -126,6 +127,7 @@ class Sender:
     async def _round(self, account: Account) -> None:
         """Send with one state of the settings."""
         limits = self._around.limits(account)
+        self._supply.copies = self._around.wants_copy(account)
         self._most = min(account.client.pool_size, limits.connections or account.client.pool_size)
         rate = account.client.messages_per_minute or limits.messages_a_minute
         self._interval = 60.0 / rate if rate else 0.0

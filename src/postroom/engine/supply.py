@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from postroom import events
 from postroom.clock import Clock
@@ -13,14 +14,14 @@ from postroom.drivers import Account
 from postroom.engine import attempt
 from postroom.engine.journal import Journal
 from postroom.engine.telling import tell
-from postroom.errors import PostroomError, StoreError
+from postroom.errors import StoreError
 from postroom.events import Observer
 from postroom.model import WorkKind
 from postroom.outbound import Content, DeliveryStatus, Outgoing, Passed, RecipientState
 from postroom.store import Store
 
-Look = Callable[[Account, str], Awaitable["bool | None"]]
-"""Whether a copy of the message with this Message-ID is in the account's Sent; None: nobody can know."""
+Look = Callable[[Account, Outgoing], Awaitable[attempt.Sighting]]
+"""Whether a copy of a message in doubt is in the account's Sent (``sent.Evidence.look``)."""
 
 
 class Marking:
@@ -53,6 +54,7 @@ class Supply:
         self._journal = Journal(store.outbox, clock, self._journal_fails)
         self._looking: set[asyncio.Task[None]] = set()
         self.queue: deque[tuple[Outgoing, Content]] = deque()
+        self.copies = False  # whether a copy of what is sent is filed in Sent
 
     @property
     def looking(self) -> bool:
@@ -103,8 +105,11 @@ class Supply:
 
     def passed(self, outgoing: Outgoing, passed: Passed) -> None:
         """Write down what became of a submission, and tell of it."""
-        self._journal.passed(passed)
+        self._write(passed)
         tell(self._observer, self._section, outgoing, passed, self._clock.now())
+
+    def _write(self, passed: Passed) -> None:
+        self._journal.passed(replace(passed, copy=self.copies))
 
     async def _sort(self, account: Account, taken: Sequence[Outgoing]) -> None:
         """To the conversations what is to be sent; the rest is settled beside them."""
@@ -117,7 +122,7 @@ class Supply:
                 self._looking.add(task)
                 task.add_done_callback(self._looked)
             else:
-                self._journal.passed(Passed(outgoing.work, (), attempt.ended(failed=outgoing.failed)))
+                self._write(Passed(outgoing.work, (), attempt.ended(failed=outgoing.failed)))
         if not sendable:
             return
         for outgoing, content in zip(sendable, await asyncio.to_thread(self._contents, sendable), strict=True):
@@ -142,11 +147,8 @@ class Supply:
 
     async def _settle_doubt(self, account: Account, outgoing: Outgoing) -> None:
         """Look for a copy; then the option decides."""
-        try:
-            found = await self._look(account, outgoing.message_id)
-        except PostroomError:  # the mailbox cannot be had now: as if nothing was found yet
-            found = False
-        passed = attempt.looked(outgoing, found=found, in_doubt=account.client.in_doubt, now=self._clock.now())
+        sighting = await self._look(account, outgoing)
+        passed = attempt.looked(outgoing, sighting, in_doubt=account.client.in_doubt, now=self._clock.now())
         self.passed(outgoing, passed)
 
     def _looked(self, task: asyncio.Task[None]) -> None:

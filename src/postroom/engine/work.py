@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from postroom import events
 from postroom.clock import Clock
+from postroom.engine.applications import Applications, Arrivals, Configured
 from postroom.engine.process import process
 from postroom.engine.retry import decide_work
 from postroom.errors import PostroomError, StoreError, StoreFull
@@ -25,9 +26,14 @@ class Worker:
     store: Store
     clock: Clock
     observer: Observer
+    configured: Configured = dict  # the applications
+    arrivals: Arrivals = field(default_factory=Arrivals)  # is told what came for them
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: bool = False
     failed: int = 0  # pieces dead since the start
+
+    def __post_init__(self) -> None:
+        self._applications = Applications(self.store, self.configured, self.arrivals)
 
     def tell(self) -> None:
         """There may be work."""
@@ -60,16 +66,19 @@ class Worker:
             await self._wait(_IDLE if due is None else max(due - self.clock.now(), 0.05))
 
     async def drain(self) -> int:
-        """Do all that is due; return how many pieces were done."""
-        done = 0
-        while pieces := await self.store.claim(WorkKind.PROCESS, _CLAIM):
-            done += await self._do(pieces)
+        """Do all that is due, and hand over what applications are still to get; return how many pieces were done."""
+        await self._applications.begin()
+        done, filling = 0, True
+        while (pieces := await self.store.claim(WorkKind.PROCESS, _CLAIM)) or filling:
+            done += await self._do(pieces) if pieces else 0
+            filling = await self._applications.fill()  # a page of them, so that what is new does not wait for it
         return done
 
     async def _do(self, pieces: list[Work]) -> int:
         try:
             finished = await process(self.store, pieces)
-            await self.store.finish_process(finished)
+            chosen, known = await self._applications.chosen(finished)
+            await self.store.finish_process(finished, chosen, known)
         except StoreFull:  # says nothing of these pieces
             raise
         except Exception as error:  # noqa: BLE001 - whatever a message does to us, the others go on
@@ -77,6 +86,7 @@ class Worker:
                 return sum([await self._do([piece]) for piece in pieces])
             await self._failed(pieces[0], error)
             return 0
+        self.arrivals.tell({each.application for each in chosen})
         self.observer.count(events.PROCESSED_TOTAL, len(finished))
         return len(finished)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 HEADER = 256 * 1024
 """Octets of a message that are looked at for its recipients."""
@@ -23,6 +24,9 @@ _LOCAL = re.compile(r"[^\s()<>\[\]:;@\\,\"\x00-\x1f\x7f]+\Z")  # dot-atom, and t
 _DOMAIN = re.compile(r"[\w-]+(?:\.[\w-]+)*\Z")
 _LITERAL = re.compile(r"\[[!-Z^-~]+\]\Z")  # domain-literal (RFC 5322 section 3.4.1)
 _AROUND = re.compile(r"\s*([.@])\s*")  # obs-local-part and obs-domain (RFC 5322 section 4.4) allow blanks there
+_WORDS = re.compile(
+    r"=\?[^?\s]+\?[bq]\?[^?]*\?=(?:\s+=\?[^?\s]+\?[bq]\?[^?]*\?=)*", re.IGNORECASE
+)  # with the blanks between, which are not shown
 _WORD = re.compile(r"=\?[^?\s]+\?[bq]\?[^?]*\?=", re.IGNORECASE)
 
 
@@ -44,6 +48,26 @@ def recipients(header: bytes) -> tuple[str, ...]:
         for address in _addresses(_decoded(value)):
             found.setdefault(address.casefold(), address)
     return tuple(found.values())
+
+
+class Person(NamedTuple):
+    """Who is named in a header."""
+
+    name: str  # empty where none is given
+    address: str
+
+
+def people(header: bytes, field_name: str) -> tuple[Person, ...]:
+    """Everybody named in the fields of a name (From, Reply-To, To, Cc, …), in order."""
+    found = re.findall(
+        rb"^%s[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)" % field_name.encode(), header, re.IGNORECASE | re.MULTILINE
+    )
+    return tuple(
+        Person(_name(entry) if entry.angle is not None else "", address)
+        for value in found
+        for entry in _entries(_decoded(value))
+        for address in _read(entry)
+    )
 
 
 def chosen(found: Sequence[str], own: str, limit: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -89,6 +113,18 @@ class _Mailbox:
 
 
 def _addresses(text: str) -> Iterator[str]:
+    for entry in _entries(text):
+        yield from _read(entry)
+
+
+def _name(entry: _Mailbox) -> str:
+    """A display-name (RFC 5322 section 3.4) as text."""
+    words = _unquoted(entry.words)
+    text = " ".join((_WORDS.sub(_encoded, words) if "=?" in words else words).split())
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _entries(text: str) -> Iterator[_Mailbox]:
     tokens = _without_comments(_TOKEN.findall(text))
     entry = _Mailbox()
     for token in tokens:
@@ -97,13 +133,13 @@ def _addresses(text: str) -> Iterator[str]:
         elif token == ">":  # noqa: S105
             entry.within = entry.route = False
         elif token in (",", ";") and not entry.route:
-            yield from _read(entry)
+            yield entry
             entry = _Mailbox()
         elif token == ":" and not entry.within:  # noqa: S105
             entry = _Mailbox()  # what stood before is a group's name, or "mailto"
         else:
             entry.take(token)
-    yield from _read(entry)
+    yield entry
 
 
 def _without_comments(tokens: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ records), ``reference`` (what is printed).
 The rule: nothing here knows a provider, opens a connection or reads a file that no value names.
 """
 
+from postroom.settings.application import Begin, PullApplication
 from postroom.settings.configuration import Configuration, parse_configuration, unusable
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.listener import ListenerAccount, ListenerSettings
@@ -23,6 +24,7 @@ from postroom.settings.words import BigMessages, FirstRead, GrantType, InDoubt, 
 __all__ = [
     "RECENT",
     "AuthoritySection",
+    "Begin",
     "BigMessages",
     "Client",
     "Configuration",
@@ -41,6 +43,7 @@ __all__ = [
     "ProxySettings",
     "ProxyType",
     "PublishingStatus",
+    "PullApplication",
     "SecretSection",
     "Security",
     "ServerSettings",

@@ -7,12 +7,13 @@ with what they name (``checks``). A fault keeps its own section down, and with i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from postroom.settings import checks, listener, network, web
+from postroom.settings.application import PullApplication, strange_clients
 from postroom.settings.context import Context, ProviderFacts
 from postroom.settings.faults import Fault, Severity
 from postroom.settings.ini import Ini, IniSection, read_ini
@@ -42,6 +43,7 @@ from postroom.settings.sections import (
     POP_CLIENT,
     PROCESSING,
     PROXY,
+    PULL,
     SECRET,
     SETTINGS,
     SMTP_CLIENT,
@@ -77,6 +79,7 @@ class Configuration:
     hangs_on: Mapping[str, frozenset[str]] = field(default_factory=dict)  # clients: the faulty sections that they need
     named_files: frozenset[Path] = frozenset()  # files that values are read from; one's change is a change of the value
     proxy: ProxySettings = field(default_factory=ProxySettings)
+    applications: Mapping[str, PullApplication] = field(default_factory=dict)  # by section, in lower case
     senders: Mapping[str, SmtpClient] = field(default_factory=dict)  # by section, in the order of the file
     sender_sections: tuple[str, ...] = ()  # all smtp-client sections in the order of the file, faulty ones among them
     routes: Routes = field(default_factory=dict)  # of all smtp-clients: a faulty one's mail waits, and takes no other way
@@ -164,6 +167,7 @@ class _Parsing:
         context = Context(self._places(SECRET), self._places(AUTHORITY), self._providers, drafts, senders)
         for fault in checks.check(context):
             self._findings.add(fault)
+        applications = self._applications(drafts)
         faults = self._findings.faults()
         guilty = {fault.section for fault in faults if fault.severity is Severity.FAULT and fault.section}
         needs = {
@@ -187,6 +191,7 @@ class _Parsing:
             hangs_on=hangs_on,
             named_files=frozenset(self._named_files),
             proxy=proxy,
+            applications={known.section: known for section, known in applications.items() if section not in faulty},
             senders=_sound(senders, faulty, context),
             sender_sections=tuple(draft.client.section for draft in senders),
             routes={draft.client.section: draft.client.addresses for draft in senders if "addresses" not in draft.wrong},
@@ -249,6 +254,18 @@ class _Parsing:
             sound = self._values(SETTINGS, section).sound
         directory = sound.get("data_directory", _data_directory(self._file))
         return ServerSettings(**{"data_directory": directory, "vault_key": directory / "vault.key", **sound})
+
+    def _applications(self, drafts: Sequence[Draft[PopClient]]) -> dict[str, PullApplication]:
+        """The applications by their sections as written."""
+        found = {}
+        for section, name in self._of_kind(PULL):
+            values = self._values(PULL, section)
+            found[section.name] = PullApplication(section=section.name.lower(), name=name, **values.sound)
+            for strange in strange_clients(found[section.name], [draft.client.section for draft in drafts]):
+                option = options_of(PullApplication)["clients"]
+                fault = fault_of(str(self._file), section, option, f"no pop-client is named {strange}", "")
+                self._findings.add(dataclasses.replace(fault, severity=Severity.WARNING))
+        return found
 
     def _listener(self) -> ListenerSettings:
         """Where programs hand mail in, and those of them whose sections are sound."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from postroom.secret import Secret
 from postroom.settings import values
+from postroom.settings.application import PullApplication
 from postroom.settings.listener import ListenerAccount, ListenerSettings
 from postroom.settings.network import ProxySettings
 from postroom.settings.option import Effect, option
@@ -296,10 +297,17 @@ LISTENER_ACCOUNT = SectionKind(
 SETTINGS = SectionKind("settings", ServerSettings, "What concerns the whole server.")
 WEB = SectionKind("web", WebSettings, "Where the server answers for itself: the REST API, health and metrics.")
 LOG = SectionKind("log", LogSettings, "What is written to the log.")
+PULL = SectionKind(
+    "pull-<name>",
+    PullApplication,
+    "One application that reads messages by lease and acknowledges them (`POST /v1/pull/<name>/lease`, `postroom pull`).",
+    bare=False,
+    named=True,
+)
 PROXY = SectionKind("proxy", ProxySettings, "Through whom servers of mail and token authorities are reached.")
 
 CLIENTS = (POP_CLIENT, SMTP_CLIENT)
-SECTIONS = (*CLIENTS, SECRET, AUTHORITY, PROXY, PROCESSING, LISTENER, LISTENER_ACCOUNT, SETTINGS, WEB, LOG)
+SECTIONS = (*CLIENTS, SECRET, AUTHORITY, PULL, PROXY, PROCESSING, LISTENER, LISTENER_ACCOUNT, SETTINGS, WEB, LOG)
 SHARED = tuple(kind.shared for kind in CLIENTS)
 
 OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
@@ -322,7 +330,6 @@ OPTIONS_WITHOUT_EFFECT: Mapping[str, tuple[str, ...]] = {
 
 SECTIONS_WITHOUT_EFFECT = (
     "webhook-<name>",
-    "pull-<name>",
     "stream-<name>",
     "folder-<name>",
 )

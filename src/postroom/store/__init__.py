@@ -8,7 +8,7 @@ returns, what it wrote is durable.
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +46,7 @@ from postroom.model import (
 from postroom.secret import Secret
 from postroom.store import allowances, capture, copies, grants, reading, repair, work
 from postroom.store.apikeys import ApiKeys
+from postroom.store.applications import Applications, Chosen
 from postroom.store.audits import Audits
 from postroom.store.blobs import Blobs
 from postroom.store.commands import Commands
@@ -57,6 +58,7 @@ from postroom.store.labels import Labels
 from postroom.store.outbox import Outbox
 from postroom.store.pending import Pending
 from postroom.store.processes import Processes
+from postroom.store.pull import Pull
 from postroom.store.shadows import Shadows
 from postroom.store.vault import open_vault
 
@@ -88,6 +90,8 @@ class Store:
         self.api_keys = ApiKeys(self._db, clock, self._ids)
         self.commands = Commands(self._db, clock)
         self.labels = Labels(self._db)
+        self.applications = Applications(self._db, clock)
+        self.pull = Pull(self._db, clock)
         self.invitations = Invitations(self._db, clock)
         self.outbox = Outbox(self._db, clock, self.blobs, self._ids, self._processes.holder)
 
@@ -246,10 +250,14 @@ class Store:
         """Those of the messages that copies are made of."""
         return await self._db.run(lambda db: copies.addressing(db, messages), writes=False)
 
-    async def finish_process(self, done: Sequence[tuple[Work, Facts]]) -> None:
-        """Write the facts of messages, make their copies, and write their work done, at once; each copy once."""
+    async def finish_process(
+        self, done: Sequence[tuple[Work, Facts]], chosen: Sequence[Chosen] = (), known: Collection[str] = ()
+    ) -> None:
+        """Write the facts of messages, make their copies, hand them to the applications that chose them, and write their work
+        done, at once; each copy and each delivery once. ``known`` are the applications that were asked.
+        """
         ids = self._ids.take(self._clock.now(), copies.wanted(done))
-        await self._db.run(lambda db: work.finish_process(db, done, ids))
+        await self._db.run(lambda db: work.finish_process(db, done, ids, chosen, known))
 
     async def defer(self, piece: Work, state: WorkState, not_before: float, first_failed_at: float, fault: str) -> None:
         """Put a failed piece of work back, or aside. Raises ``StoreError`` when the piece is another's now."""

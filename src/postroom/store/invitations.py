@@ -11,7 +11,7 @@ from postroom.clock import Clock
 from postroom.store.database import Database, changed
 
 _ADD = "INSERT INTO invitations (client, digest, asked_by, asked_at, expires_at) VALUES (?, ?, ?, ?, ?)"
-_FIND = "SELECT id, client, expires_at, used_at, revoked_at FROM invitations WHERE digest = ?"
+_ROW = "SELECT id, client, expires_at, used_at, revoked_at FROM invitations WHERE "
 _TAKE = "UPDATE invitations SET used_at = ?2 WHERE id = ?1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > ?2"
 _GIVE_BACK = "UPDATE invitations SET used_at = NULL WHERE id = ?"
 _REVOKE = """
@@ -44,7 +44,11 @@ class Invitations:
 
     async def find(self, digest: bytes) -> Invitation | None:
         """The invitation of a token, whatever became of it."""
-        return await self._db.run(lambda db: _find(db, digest), writes=False)
+        return await self._db.run(lambda db: _find(db, "digest = ?", digest), writes=False)
+
+    async def find_by_id(self, invitation: int) -> Invitation | None:
+        """The same by its number."""
+        return await self._db.run(lambda db: _find(db, "id = ?", invitation), writes=False)
 
     async def take(self, invitation: int) -> bool:
         """Use it up; False where that was done before, or it was revoked, or its time is over."""
@@ -61,6 +65,6 @@ class Invitations:
         return await self._db.run(lambda db: changed(db, _REVOKE, client, now))
 
 
-def _find(db: apsw.Connection, digest: bytes) -> Invitation | None:
-    row: Any = db.execute(_FIND, (digest,)).fetchone()
+def _find(db: apsw.Connection, where: str, value: bytes | int) -> Invitation | None:
+    row: Any = db.execute(_ROW + where, (value,)).fetchone()
     return None if row is None else Invitation(*row)

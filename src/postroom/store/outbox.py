@@ -33,7 +33,7 @@ from postroom.outbound import (
     RecipientState,
     SubmissionRow,
 )
-from postroom.store import outbox_rows, work
+from postroom.store import filings, outbox_rows, work
 from postroom.store.blobs import HEADER, Blobs
 from postroom.store.capture import segment_committed
 from postroom.store.database import Database
@@ -61,16 +61,18 @@ INSERT INTO passages (submission, at, event, address, words)
 SELECT value ->> 0, ?2, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)"""
 _LOAD = """
 SELECT json_group_array(json_array(s.id, s.public_id, s.mail_from, s.body, s.smtputf8, s.envid, s.ret, s.segment, s."offset",
-                                   s.length, hex(s.digest), s.message_id))
+                                   s.length, hex(s.digest), s.message_id,
+                                   EXISTS (SELECT 1 FROM recipients WHERE submission = s.id AND state IN ('sent', 'bounced'))
+                                   OR EXISTS (SELECT 1 FROM submissions o WHERE o.message_id = s.message_id AND o.id <> s.id)))
 FROM json_each(?) CROSS JOIN submissions s ON s.id = value"""
 _LOAD_RECIPIENTS = """
-SELECT json_group_array(json_array(r.submission, r.number, r.address, r.notify, r.orcpt, r.state, r.at))
+SELECT json_group_array(json_array(r.submission, r.number, r.address, r.notify, r.orcpt, r.state, r.at, r.marked))
 FROM json_each(?) CROSS JOIN recipients r ON r.submission = value WHERE r.state IN ('pending', 'doubt', 'failed')"""
 
 # value ->> n: work, token, submission, number; then state, code, enhanced, words
 _HELD = "EXISTS (SELECT 1 FROM work w WHERE w.id = value ->> 0 AND w.token = value ->> 1 AND w.state = 'leased')"
 _MARK = f"""
-UPDATE recipients SET state = 'sending', attempt = value ->> 1, at = ?2 FROM json_each(?1)
+UPDATE recipients SET state = 'sending', attempt = value ->> 1, at = ?2, marked = ?2 FROM json_each(?1)
 WHERE submission = value ->> 2 AND number = value ->> 3 AND recipients.state = 'pending' AND {_HELD}"""  # noqa: S608 - constants
 _UNMARKED = """
 SELECT DISTINCT value ->> 0 FROM json_each(?1)
@@ -105,6 +107,7 @@ class Outbox:
         self._blobs = blobs
         self._ids = ids
         self._holder = holder
+        self.filings = filings.Filings(db, clock, holder)
 
     async def hand_in(self, handed: Handed) -> tuple[str, bool]:
         """Keep a submission; durable when this returns. Its public id, and whether it is a new one.
@@ -295,7 +298,7 @@ def _take(db: apsw.Connection, client: str, holder: str, now: float, limit: int)
 
 
 def _outgoing(piece: Work, row: Sequence[Any], people: Sequence[Sequence[Any]]) -> Outgoing:
-    _, public_id, mail_from, body, smtputf8, envid, ret, segment, offset, length, digest, message_id = row
+    _, public_id, mail_from, body, smtputf8, envid, ret, segment, offset, length, digest, message_id, ambiguous = row
     pending = [person for person in people if person[5] == "pending"]
     recipients = tuple(Recipient(person[2], tuple(filter(None, person[3].split(","))), person[4]) for person in pending)
     return Outgoing(
@@ -303,10 +306,11 @@ def _outgoing(piece: Work, row: Sequence[Any], people: Sequence[Sequence[Any]]) 
         public_id=public_id,
         envelope=Envelope(mail_from, recipients, Body(body), bool(smtputf8), envid, ret),
         numbers=tuple(person[1] for person in pending),
-        doubts=tuple(Doubt(person[1], person[2], person[6]) for person in people if person[5] == "doubt"),
+        doubts=tuple(Doubt(person[1], person[2], person[6], person[7]) for person in people if person[5] == "doubt"),
         failed=any(person[5] == "failed" for person in people),
         reference=Reference(segment, offset, length, bytes.fromhex(digest)),
         message_id=message_id,
+        ambiguous=bool(ambiguous),
     )
 
 
@@ -327,6 +331,8 @@ def _record(db: apsw.Connection, marks: Sequence[Mark], passed: Sequence[Passed]
         rows = [[end.work.subject, *passage] for end in passed for passage in end.passages]
         if rows:
             db.execute(_PASSAGE, (json.dumps(rows), now))
+        if copies := [end.work.subject for end in passed if end.copy]:
+            filings.want(db, copies, now)
     if not marks:
         return frozenset()
     wanted = [[mark.work.id, mark.work.token, mark.work.subject, number] for mark in marks for number in mark.numbers]

@@ -46,6 +46,7 @@ FROM messages m JOIN receipts r ON r.id = m.id """
 )
 _FORWARD = _COLUMNS + "WHERE m.id > ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id LIMIT ?3"
 _BACKWARD = _COLUMNS + "WHERE m.id < ?2 AND (?1 IS NULL OR m.client = ?1) ORDER BY m.id DESC LIMIT ?3"
+_BY_NUMBER = _COLUMNS + "WHERE m.id IN (SELECT value FROM json_each(?))"  # noqa: S608 - constants
 _NARROW = """
 WHERE m.id < ?1 AND (?2 = '[]' OR m.client IN (SELECT value FROM json_each(?2))) AND m.received >= ?4
   AND (?3 = '' OR m.address = ?3 COLLATE NOCASE) ORDER BY m.id DESC LIMIT ?5"""
@@ -148,6 +149,12 @@ def one(db: apsw.Connection, public_id: str) -> tuple[MessageRow, Reference] | N
     if copied:
         message = replace(message, copy=Copy(*copied[0][1:]))
     return message, Reference(row[13], row[14], row[6], row[15])
+
+
+def by_number(db: apsw.Connection, numbers: Sequence[int]) -> dict[int, tuple[MessageRow, Reference]]:
+    """Messages by their rows."""
+    rows: Any = db.execute(_BY_NUMBER, (json.dumps(list(numbers)),))
+    return {row[0]: (_message(row), Reference(row[13], row[14], row[6], row[15])) for row in rows}
 
 
 def _message(row: Any) -> MessageRow:

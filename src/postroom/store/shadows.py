@@ -83,6 +83,13 @@ UPDATE receipts SET disposition = ?2 WHERE source = ?1 AND disposition = 'keep' 
                                 WHERE r.source = ?1 AND m.handled = 'shadow' AND m.length * 2 >= r.size)"""
 _OURS = """
 UPDATE messages SET handled = '' WHERE handled = 'shadow' AND id IN (SELECT id FROM receipts WHERE source = ?)"""
+# What is ours now is processed once more: that is when applications choose.
+_HAND_ON = """
+INSERT INTO work (kind, subject) SELECT 'process', m.id FROM messages m
+WHERE m.id IN (SELECT message FROM shadowed WHERE source = ?1) AND m.handled = ''
+  AND m.id NOT IN (SELECT subject FROM work WHERE state IN ('ready', 'leased') AND kind = 'process')"""
+_TAKE_BACK = """
+DELETE FROM work WHERE kind = 'deliver' AND state = 'ready' AND subject IN (SELECT message FROM shadowed WHERE source = ?)"""
 _TAKEN = """
 UPDATE shadows SET taken_at = ?2, last = (SELECT seq FROM sqlite_sequence WHERE name = 'receipts')
 WHERE source = ?1 AND taken_at IS NULL"""
@@ -90,7 +97,8 @@ _ROW = "SELECT source, client, since, taken_at, last FROM shadows "
 _SINCE = """
 SELECT (SELECT count(*) FROM receipts WHERE source = ?1 AND id > ?2)
      + (SELECT count(*) FROM shadowed s CROSS JOIN receipts r ON r.id = s.message
-        WHERE s.source = ?1 AND (r.settled_at IS NOT NULL OR r.gone_at IS NOT NULL))"""
+        WHERE s.source = ?1 AND (r.settled_at IS NOT NULL OR r.gone_at IS NOT NULL
+          OR EXISTS (SELECT 1 FROM work w WHERE w.kind = 'deliver' AND w.subject = s.message AND w.token > 0)))"""
 _PAGE = 500
 
 
@@ -204,7 +212,9 @@ class Shadows:
         await self._db.run(lambda db: _take_over(db, source, disposition, now, self._free))
 
     async def undo(self, source: int) -> int:
-        """Go back behind a take-over; returns what was captured or settled since, which forbids it: then nothing is changed."""
+        """Go back behind a take-over; returns what was captured, settled or handed to an application since, which forbids it:
+        then nothing is changed.
+        """
         return await self._db.run(lambda db: _undo(db, source, self._free))
 
     def _free(self, holder: str) -> bool:
@@ -257,6 +267,7 @@ def _take_over(db: apsw.Connection, source: int, disposition: Disposition, now: 
     db.execute(_ELSEWHERE, (source,))
     db.execute(_SETTLE_OURS, (source, disposition.value))
     db.execute(_OURS, (source,))
+    db.execute(_HAND_ON, (source,))
 
 
 def _undo(db: apsw.Connection, source: int, free: Callable[[str], bool]) -> int:
@@ -274,6 +285,7 @@ def _undo(db: apsw.Connection, source: int, free: Callable[[str], bool]) -> int:
         "AND coalesce(message, id) IN (SELECT message FROM shadowed WHERE source = ?1)",
         (source,),
     )
+    db.execute(_TAKE_BACK, (source,))
     db.execute("UPDATE shadows SET taken_at = NULL, last = 0 WHERE source = ?", (source,))
     db.execute("DELETE FROM shadowed WHERE source = ?", (source,))
     return 0

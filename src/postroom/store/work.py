@@ -6,14 +6,14 @@ A claim has a token; whoever comes back with an outdated one changes nothing, be
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import apsw
 
 from postroom.errors import StoreError
 from postroom.model import WORK_MOVES, Facts, Reference, Work, WorkKind, WorkState
-from postroom.store import copies
+from postroom.store import applications, copies
 
 # SQLite uses the index on open work only where its own condition stands beside (sqlite.org/partialindex.html section 2).
 _OPEN = "state IN ('ready', 'leased')"
@@ -56,13 +56,20 @@ def references(db: apsw.Connection, messages: Sequence[int]) -> dict[int, Refere
     return {int(i): Reference(int(s), int(o), int(n), bytes(d)) for i, s, o, n, d in rows}
 
 
-def finish_process(db: apsw.Connection, done: Sequence[tuple[Work, Facts]], ids: Sequence[str]) -> None:
-    """Write what messages say of themselves, make their copies, and write the work done, at once."""
+def finish_process(
+    db: apsw.Connection,
+    done: Sequence[tuple[Work, Facts]],
+    ids: Sequence[str],
+    chosen: Sequence[applications.Chosen],
+    known: Collection[str],
+) -> None:
+    """Write what messages say of themselves, make copies and deliveries, and write the work done, at once."""
     rows = json.dumps(
         [[w.id, w.token, w.subject, f.subject, f.sender, f.date, f.message_id, f.fault] for w, f in done],
     )
     db.execute(_FACTS, (rows,))
     copies.make(db, done, ids)
+    applications.deliver(db, chosen, known, [piece.subject for piece, _ in done])
     db.execute(_DONE, (rows,))
 
 

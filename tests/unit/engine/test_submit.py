@@ -15,10 +15,11 @@ from outgoing import SECTION, MemoryServer, Plan, account, handed
 from postroom import events
 from postroom.drivers import Account
 from postroom.drivers.limits import DEFAULT, Limits
+from postroom.engine.attempt import Sighting
 from postroom.engine.submit import Sender, Sending
 from postroom.errors import ConnectError, Lost, Throttled, TokenRefused
 from postroom.model import Health, WorkState
-from postroom.outbound import DeliveryStatus, RecipientState, SubmissionRow
+from postroom.outbound import DeliveryStatus, Outgoing, RecipientState, SubmissionRow
 from postroom.settings import InDoubt
 from postroom.store import Store
 from postroom.store.outbox_rows import Asked
@@ -46,8 +47,8 @@ class Office:
         return Store(self.directory, self.clock, f"file:{self.directory / 'vault.key'}", {})
 
     def make(self, store: Store | None = None) -> Sender:
-        async def look(_account: Account, _message_id: str) -> bool | None:
-            return self.found
+        async def look(_account: Account, _outgoing: Outgoing) -> Sighting:
+            return Sighting(self.found, "as the test says")
 
         sending = Sending(
             store or self.store, self.clock, self.observer, self.server.conversation, look, lambda _account: self.limits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from postroom.drivers.provider import Providers
 from postroom.secret import Secret
-from postroom.settings import Client, Configuration, Fault, InDoubt, Security, ServerType, Severity, SmtpClient, parse_configuration
+from postroom.settings import Configuration, Fault, InDoubt, Security, ServerType, Severity, SmtpClient, parse_configuration
 
 SEED = """\
 [smtp-client]
@@ -26,21 +25,13 @@ BASIC = "server = mail.example.org\nuser = a@example.org\npassword = pw\nenable-
 GOOGLE = "mail.smtp.auth.mechanisms = XOAUTH2\ntenant-authority = google\nclient-id = 1\nuser = a@gmail.com\npassword = 1//r\n"
 
 
-class Knowing(Providers):
-    """Knows where Gmail's accounts send, whatever else is known."""
-
-    def server_of(self, client: Client, named: Collection[str]) -> str | None:
-        google = self.authority_name(client.tenant_authority, named) == "google"
-        return super().server_of(client, named) or ("smtp.gmail.com" if client.uses_oauth and google else None)
-
-
 def parse(text: str, **files: bytes) -> Configuration:
     def read(path: Path) -> bytes:
         if path.name not in files:
             raise FileNotFoundError(2, "No such file or directory")
         return files[path.name]
 
-    return parse_configuration(text, Path("/srv/p.ini"), {}, Knowing(), read)
+    return parse_configuration(text, Path("/srv/p.ini"), {}, Providers(), read)
 
 
 def sender(options: str, rest: str = "") -> SmtpClient:

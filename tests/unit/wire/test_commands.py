@@ -41,6 +41,11 @@ from postroom.wire.imap.utf7 import decode
         (commands.uid_move(b"1", b"a\nb"), b"UID MOVE 1 {3}\r\na\nb"),
         (commands.uid_search(b"DELETED", extended=False), b"UID SEARCH DELETED"),
         (commands.uid_search(b"1:5 ALL", extended=True), b"UID SEARCH RETURN (ALL) 1:5 ALL"),  # RFC 4731 section 3.1
+        (commands.header(b"Message-ID", b'<"a"@b>'), b'HEADER Message-ID "<\\"a\\"@b>"'),
+        (commands.header(b"Message-ID", "<ü@b>".encode()), b"HEADER Message-ID {6}\r\n<\xc3\xbc@b>"),
+        (commands.gmail_search("rfc822msgid:a@b"), b'X-GM-RAW "rfc822msgid:a@b"'),
+        (commands.append("Sent", b"\\Seen", 1_700_000_000.9), b'APPEND "Sent" (\\Seen) "14-Nov-2023 22:13:20 +0000"'),
+        (commands.append(b"Sent", b"\\Seen", 86_400.0), b'APPEND "Sent" (\\Seen) " 2-Jan-1970 00:00:00 +0000"'),
         (commands.listing("*", special_use=True), b'LIST (SPECIAL-USE) "" "*"'),  # RFC 6154 section 5.1
         (commands.listing(""), b'LIST "" ""'),
         (commands.enable(["IMAP4rev2", "UTF8=ACCEPT"]), b"ENABLE IMAP4rev2 UTF8=ACCEPT"),

@@ -75,22 +75,22 @@ class Authorized:
 async def authorize(core: Core, section: str, wish: Wish, talk: Talk) -> Authorized:
     """Connect one client. Raises ``ConsentFailed``, ``ConfigError`` and what tokens and the network raise; nothing is kept then."""
     mailbox = consenting(core, section)
+    request, scope = wanted(core, mailbox)
+    if wish.manner is Manner.DEVICE:
+        endpoint = core.kit.providers.authority_of(mailbox.client, mailbox.authorities).device_authorization_endpoint
+        answer = await _on_a_device(core, request, endpoint, scope, talk)
+    else:
+        answer = await _with_a_browser(core, consent_place(core, mailbox, request), scope, mailbox, wish, talk)
+    return await keep(core, mailbox, request, answer, talk)
+
+
+def wanted(core: Core, mailbox: Mailbox | Account) -> tuple[TokenRequest, str | None]:
+    """What a consent is asked for: the request of tokens, and the scope with what tells who signed in."""
     request = token_request(mailbox, core.kit.providers)
     assert request.consented is not None
-    authority = core.kit.providers.authority_of(mailbox.client, mailbox.authorities)
-    known = authority.provider
+    known = core.kit.providers.authority_of(mailbox.client, mailbox.authorities).provider
     identity = known.identity_scope if known is not None else ""
-    scope = " ".join(dict.fromkeys(f"{request.consented.scope or ''} {identity}".split())) or None
-    if wish.manner is Manner.DEVICE:
-        answer = await _on_a_device(core, request, authority.device_authorization_endpoint, scope, talk)
-    else:
-        if authority.authorization_endpoint is None:
-            place = f"[authority-{authority.name}]"
-            raise ConfigError(f"{place} has no authorization_endpoint: there is no page where a person could consent")
-        parameters = known.consent_parameters if known is not None else {}
-        place_ = _place(request, authority.authorization_endpoint, parameters)
-        answer = await _with_a_browser(core, place_, scope, mailbox, wish, talk)
-    return await _kept(core, mailbox, request, answer, talk)
+    return request, " ".join(dict.fromkeys(f"{request.consented.scope or ''} {identity}".split())) or None
 
 
 def consenting(core: Core, section: str) -> Mailbox | Account:
@@ -109,6 +109,16 @@ def consenting(core: Core, section: str) -> Mailbox | Account:
             f"postroom check {section} tells whether it works"
         )
     return mailbox
+
+
+def consent_place(core: Core, mailbox: Mailbox | Account, request: TokenRequest) -> consent.Place:
+    """Where a person consents. Raises ``ConfigError`` where the authority has no page for it."""
+    authority = core.kit.providers.authority_of(mailbox.client, mailbox.authorities)
+    if authority.authorization_endpoint is None:
+        place = f"[authority-{authority.name}]"
+        raise ConfigError(f"{place} has no authorization_endpoint: there is no page where a person could consent")
+    parameters = authority.provider.consent_parameters if authority.provider is not None else {}
+    return _place(request, authority.authorization_endpoint, parameters)
 
 
 def _place(request: TokenRequest, endpoint: str, parameters: Mapping[str, str]) -> consent.Place:
@@ -209,7 +219,8 @@ async def _on_a_device(core: Core, request: TokenRequest, endpoint: str | None, 
 # --- what came of it
 
 
-async def _kept(core: Core, mailbox: Mailbox | Account, request: TokenRequest, answer: oauth.TokenAnswer, talk: Talk) -> Authorized:
+async def keep(core: Core, mailbox: Mailbox | Account, request: TokenRequest, answer: oauth.TokenAnswer, talk: Talk) -> Authorized:
+    """Ask the three questions, keep the consent, and take the way to the mailbox. Raises as ``authorize`` does."""
     client, consented = mailbox.client, request.consented
     assert consented is not None
     if answer.refresh_token is None:

@@ -100,7 +100,7 @@ def _tell(result: Result, *, as_json: bool) -> None:
                 "troubles": total.troubles,
                 "error": str(error) if error else None,
                 "remedy": error.remedy if error else None,
-                "paused_by": result.paused_by or None,
+                **({"paused_by": result.paused_by} if result.paused_by else {}),
             }
         )
         return

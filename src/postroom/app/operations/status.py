@@ -20,6 +20,7 @@ from postroom.engine.first import seconds_left
 from postroom.engine.forecast import Ending, soon
 from postroom.engine.silence import silent_for
 from postroom.model import Audit, Condition, Health, Trouble
+from postroom.outbound import LaneCounts
 from postroom.settings import PopClient
 from postroom.store.commands import Pause
 from postroom.store.reading import Counts, FolderRow
@@ -58,6 +59,8 @@ class ClientStatus:
     address: str = ""  # that the mailbox serves
     shadow: bool = False  # read beside another system
     labels: Mapping[str, str] = field(default_factory=dict)
+    queue: LaneCounts | None = None  # what an smtp-client has to send; None: a mailbox, which sends nothing
+    restart_pending: tuple[str, ...] = ()  # options of an smtp-client that wait for its restart, in the process that runs it
 
     @property
     def needs_person(self) -> bool:
@@ -71,6 +74,8 @@ class ClientStatus:
             "address": self.address or None,
             "shadow": self.shadow,
             "labels": dict(self.labels),
+            "queue": _queue_dict(self.queue, self.seen_at),
+            "restart_pending": list(self.restart_pending),
             "health": self.health.value,
             "proved_age": self.proved_age,
             "messages": self.messages,
@@ -113,6 +118,7 @@ async def status_of(core: Core) -> list[ClientStatus]:
     folders = await core.store.folders()
     audits = await core.store.audits.results()
     shadowed = {shadow.client for shadow in await core.store.shadows.all() if shadow.taken_at is None}
+    lanes, pending = await core.store.outbox.counts(), await core.store.pending.all()
     paused, labels = await core.store.commands.pauses(), await core.store.labels.all()
     now = core.clock.now()
     coming = await forecast(core, now)
@@ -122,9 +128,13 @@ async def status_of(core: Core) -> list[ClientStatus]:
         _status(live, section, conditions.get(section), counts.get(section, Counts()), troubles, readers, now)
         for section in sections
     )
+    senders = list(live.configuration.sender_sections)
+    senders += [section for section in sorted(lanes) if section not in senders]
+    sending = (_sender(live, section, conditions.get(section), lanes.get(section, LaneCounts()), now) for section in senders)
     return [
         dataclasses.replace(
             each,
+            restart_pending=pending.get(each.client, ()),
             endings=soon(coming.get(each.client, ()), now),
             folders=_folders_of(live.client(each.client), folders),
             audit=_audited(live, each.client, audits, now),
@@ -133,7 +143,7 @@ async def status_of(core: Core) -> list[ClientStatus]:
             seen_at=now,
             **_held(each, paused.get(each.client), now),
         )
-        for each in found
+        for each in (*found, *sending)
     ]
 
 
@@ -200,6 +210,40 @@ def _status(
     )
 
 
+def _sender(live: Live, section: str, condition: Condition | None, queue: LaneCounts, now: float) -> ClientStatus:
+    """An smtp-client, by what the process that sends for it reported last."""
+    condition = condition or Condition(section, Health.STARTING)
+    client = live.sender(section)
+    health, fault, remedy = condition.health, condition.fault, condition.remedy
+    if section in live.configuration.faulty:
+        health, remedy = Health.NEEDS_PERSON, "Correct the named lines."
+        fault = " ".join(map(str, live.configuration.faults_of(section)))
+    elif client is None:
+        health, fault, remedy = Health.DISABLED, "no longer in the configuration", ""
+    retry_in = condition.retry_at - now if condition.retry_at is not None and condition.retry_at > now else None
+    proved = _age(condition.proved_at, now)
+    addresses = ", ".join(client.addresses) if client is not None else ""
+    return ClientStatus(section, health, proved, 0, 0, 0, None, fault, remedy, retry_in, address=addresses, queue=queue)
+
+
+def _queue_dict(queue: LaneCounts | None, now: float) -> dict[str, object] | None:
+    if queue is None:
+        return None
+    counts = {"ready": queue.ready, "sending": queue.leased, "in_doubt": queue.waiting, "failed": queue.dead}
+    return {**counts, "oldest_age": _age(queue.oldest, now)}
+
+
+def _queue_words(queue: LaneCounts, now: float) -> str:
+    oldest = _age(queue.oldest, now)
+    since = f", the oldest for {shown_span(oldest)}" if oldest is not None else ""
+    parts = [
+        f"{queue.ready + queue.leased} to be sent{since}",
+        f"{queue.waiting} wait for a person" if queue.waiting else "",
+        f"{queue.dead} given up" if queue.dead else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
 def _age(at: float | None, now: float) -> float | None:
     return None if at is None else max(now - at, 0.0)
 
@@ -253,7 +297,8 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
         last = f", the last {shown_span(item.last_age)} ago" if item.last_age is not None else ""
         work = f", {item.open_work} waiting to be processed" if item.open_work else ""
         process = f", read by {item.process}" if item.process else ""
-        yield f"{item.client:{width}}  {shown} {proved:20} {item.messages} messages{last}{work}{process}"
+        held = f"{item.messages} messages{last}{work}{process}" if item.queue is None else _queue_words(item.queue, item.seen_at)
+        yield f"{item.client:{width}}  {shown} {proved:20} {held}"
         if item.fault and item.health is not Health.WORKING:
             yield f"{'':{width}}  {item.fault}"
         if item.remedy and item.health is not Health.WORKING:
@@ -267,6 +312,8 @@ def _more(item: ClientStatus) -> Iterator[str]:
     """What is known of a client beside its health."""
     if item.labels:
         yield ", ".join(f"{name}={value}" for name, value in item.labels.items())
+    if item.restart_pending:
+        yield f"restart pending: {', '.join(item.restart_pending)}; what is written acts after: postroom restart {item.client}"
     for folder, trouble in item.troubles:
         yield f"trouble: {folder} {trouble.listed.identifier}, {trouble.attempts} attempts: {trouble.detail}"
     for row in item.folders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -14,7 +15,9 @@ from postroom import __version__
 from postroom.app.core import Core
 from postroom.app.metrics import Exposition
 from postroom.app.observing import Log
-from postroom.app.rest import messages, system
+from postroom.app.operations.clients import Clients
+from postroom.app.operations.connecting import Connecting
+from postroom.app.rest import clients, connect, messages, system
 from postroom.app.rest.guard import Guard
 from postroom.app.rest.problems import SCHEMA, Problem, of_error, of_validation, request_id, response
 from postroom.errors import PostroomError
@@ -25,19 +28,22 @@ _ABOUT = (
 )
 
 
-def web_app(core: Core, log: Log, address: str) -> Guard:
-    """The whole application, to be served at an address; ``address`` begins the addresses that it hands out."""
+def web_app(core: Core, log: Log, address: str, reload: Callable[[], None]) -> Guard:
+    """The whole application. ``address`` begins the addresses that it hands out; ``reload`` reads the file again, whole."""
     application = api()
     application.state.core = core
     application.state.address = address
+    application.state.reload = reload
     application.state.exposition = Exposition(core, log)
+    application.state.clients = Clients(core)
+    application.state.connecting = Connecting(core, address)
     return Guard(application, core, log)
 
 
 def api() -> FastAPI:
     """The routes and the document, without anything to work on."""
     application = _Api(title="Postroom", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, openapi_url=None)
-    for router in (messages.router, system.router):
+    for router in (messages.router, clients.router, connect.router, connect.pages, system.router):
         application.router.routes.extend(router.routes)
     application.add_exception_handler(HTTPException, _http)
     application.add_exception_handler(RequestValidationError, _invalid)

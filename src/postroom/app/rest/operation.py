@@ -47,10 +47,10 @@ class Operation(APIRoute):
         name = kwargs.pop("operation_id", None) or endpoint.__name__
         self.allowed = ALLOWED[name]
         expected = {401, 403, 422, 429, 500, 503, *({404} if "{" in path else ())}
-        if set(kwargs.get("methods") or ()) & {"POST", "PUT", "PATCH"}:
-            expected |= {400, 408, 413, 415}
         responses = {**problems(*expected), **(kwargs.pop("responses", None) or {})}
         super().__init__(path, endpoint, operation_id=name, responses=responses, **kwargs)
+        if self.body_field is not None:
+            self.responses.update(problems(400, 408, 413, 415))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         carry_out = super().get_route_handler()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -11,7 +11,17 @@ from typing import Any
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
-from postroom.errors import ConfigError, PostroomError
+from postroom.errors import (
+    ChangedMeanwhile,
+    ConfigError,
+    Conflict,
+    DraftRefused,
+    FaultyEdit,
+    KeyReused,
+    NotFound,
+    PostroomError,
+    StateRefused,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -146,12 +156,44 @@ def response(request_id: str, problem: Problem) -> Response:
     return Response(body, problem.status_code, problem.headers, MEDIA_TYPE)
 
 
+_STATUS: tuple[tuple[type[PostroomError], int], ...] = (
+    (NotFound, 404),
+    (ChangedMeanwhile, 412),
+    (Conflict, 409),
+    (StateRefused, 409),
+    (KeyReused, 422),  # draft-ietf-httpapi-idempotency-key-header section 2.7
+    (DraftRefused, 422),
+    (ConfigError, 422),
+)
+
+
 def of_error(error: PostroomError) -> Problem:
     """What an operation's error is to who asked."""
-    if isinstance(error, ConfigError):
-        words = error.detail + (f". Valid is {error.valid}" if error.valid else "")
-        return Problem(422, words, errors=[fault(error.detail, valid=error.valid)])
-    return Problem(503, f"{error}. {error.remedy}", headers={"Retry-After": "10"})
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 503)
+    if status == 503:
+        return Problem(503, f"{error}. {error.remedy}", headers={"Retry-After": "10"})
+    return Problem(status, _words(error), errors=list(_faults(error)))
+
+
+def _words(error: PostroomError) -> str:
+    if isinstance(error, FaultyEdit | DraftRefused):
+        count = len(error.faults)
+        return f"{error.message()}: {'one fault' if count == 1 else f'{count} faults'}; errors names the place."
+    return f"{error}. {error.remedy}" if not isinstance(error, ConfigError) else f"{error.detail}."
+
+
+def _faults(error: PostroomError) -> Iterator[dict[str, str]]:
+    """The single faults, where an error has some."""
+    if isinstance(error, FaultyEdit):
+        for each in error.faults:
+            # The file's other sections have no place in the request.
+            place = ("options", each.option) if each.option else ("options",)
+            yield fault(f"{each.section}: {each.problem}", path=place, valid=each.valid, remedy=each.remedy)
+    elif isinstance(error, DraftRefused):
+        for found in error.faults:
+            yield {**fault(found.problem, valid=found.valid), "pointer": f"#{found.pointer}"}
+    elif isinstance(error, ConfigError):
+        yield fault(error.detail, valid=error.valid)
 
 
 def of_validation(faults: Iterable[Mapping[str, Any]]) -> Problem:

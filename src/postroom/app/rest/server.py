@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,6 +32,7 @@ class _Protocol(HttpToolsProtocol):
 
     _head: asyncio.TimerHandle | None = None
     _octets = 0
+    _in_body = False  # what comes is the rest of a body, perhaps of a request that is answered already
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -48,7 +49,7 @@ class _Protocol(HttpToolsProtocol):
             return
         if self.cycle is None or self.cycle.response_complete:
             self._await_head()
-        if self._head is not None:
+        if self._head is not None and not self._in_body:
             self._octets += len(data)
             if self._octets > _LONGEST_HEAD and self._head_is_long(data):
                 self._refuse(b"431 Request Header Fields Too Large", f"A request's head may have {_LONGEST_HEAD} octets.")
@@ -66,7 +67,12 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_is_here()
+        self._in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body, self._octets = False, 0
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(b"400 Bad Request", "This is not HTTP.")
@@ -102,13 +108,16 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 @asynccontextmanager
-async def serving(core: Core, log: Log) -> AsyncIterator[str]:
-    """Serve within the block; yields the address. Raises ``ConnectError`` when the port is taken or the TLS files do not fit."""
+async def serving(core: Core, log: Log, reload: Callable[[], None]) -> AsyncIterator[str]:
+    """Serve within the block; yields the address. ``reload`` reads the file again.
+
+    Raises ``ConnectError`` when the port is taken or the TLS files do not fit each other.
+    """
     web = core.live.configuration.web
     with contextlib.closing(_listening(web)) as sock:
         address = web.address(sock.getsockname()[1])
         config = uvicorn.Config(
-            web_app(core, log, address),
+            web_app(core, log, address, reload),
             http=_Protocol,
             ws="none",
             lifespan="off",

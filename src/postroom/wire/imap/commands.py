@@ -13,13 +13,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from postroom.errors import LocalProtocolError
+from postroom.wire.imap import dates
 from postroom.wire.imap.utf7 import encode
 
 LINE = 8000
 """Longest command that we write, in octets (RFC 9051 section 4 names 8192)."""
 
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-"""date-month (RFC 9051 section 9)."""
 UNLIMITED = 2**63
 """For ``pieces``: no literal needs the server's leave."""
 
@@ -120,6 +119,11 @@ def uid_copy(uids: bytes, target: str | bytes) -> bytes:
     return b"UID COPY " + uids + b" " + mailbox(target)
 
 
+def append(name: str | bytes, flag: bytes, when: float) -> bytes:
+    """APPEND (RFC 9051 section 6.3.12) with a flag and an INTERNALDATE, up to the message, which follows as a literal."""
+    return b"APPEND " + mailbox(name) + b" (" + flag + b") " + dates.date_time(when)
+
+
 def uid_search(criteria: bytes, *, extended: bool) -> bytes:
     """UID SEARCH (RFC 9051 section 6.4.4); ``extended``: answered with ranges (RFC 4731 section 3.1)."""
     return b"UID SEARCH RETURN (ALL) " + criteria if extended else b"UID SEARCH " + criteria
@@ -127,7 +131,17 @@ def uid_search(criteria: bytes, *, extended: bool) -> bytes:
 
 def since(day: datetime.date) -> bytes:
     """The search-key SINCE (RFC 9051 section 6.4.4): by the server's date, whatever its time zone. date-month is English."""
-    return b"SINCE %d-%s-%04d" % (day.day, MONTHS[day.month - 1].encode(), day.year)
+    return b"SINCE " + dates.date(day)
+
+
+def header(field: bytes, value: bytes) -> bytes:
+    """The search-key HEADER (RFC 9051 section 6.4.4): the field holds this somewhere, in any case of its letters."""
+    return b"HEADER " + field + b" " + string(value)
+
+
+def gmail_search(query: str) -> bytes:
+    """Gmail's own search-key: https://developers.google.com/gmail/imap/imap-extensions (X-GM-RAW)."""
+    return b"X-GM-RAW " + string(query.encode())
 
 
 def listing(pattern: str | bytes, *, special_use: bool = False) -> bytes:

@@ -19,7 +19,7 @@ OPERATIONS = {
 
 
 def test_the_table_and_the_document_name_the_same_operations() -> None:
-    assert set(OPERATIONS) <= set(ALLOWED)
+    assert set(OPERATIONS) == set(ALLOWED)
     assert set(MEANINGS) == set(Role)
 
 

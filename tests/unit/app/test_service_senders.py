@@ -1,0 +1,145 @@
+"""The service and its smtp-clients: who is restarted, who waits for it, and how status shows that."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from outgoing import handed
+from postroom.app.config import Live, load
+from postroom.app.core import Core
+from postroom.app.observing import Log
+from postroom.app.operations.status import ClientStatus, as_lines, status
+from postroom.app.serve import Service, assembled
+from postroom.clock import SystemClock
+from postroom.model import Condition, Health
+
+A = "smtp-client-a"
+SENDER = f"[{A}]\nserver = mail.example.org\nuser = a@example.org\npassword = pw\nenable-authentication = true\n"
+WAITING = "[settings]\nrestart-changed-clients = false\n"
+
+
+class Here:
+    """A configuration file, and the service that runs from it."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.file = folder / "postroom.ini"
+        self.file.write_text(text)
+        self.live = Live(load(self.file, {}), {})
+        self.stream = io.StringIO()
+
+    @asynccontextmanager
+    async def service(self) -> AsyncIterator[Service]:
+        async with assembled(self.live, Log(self.live, SystemClock(), self.stream), SystemClock(), environment={}) as service:
+            yield service
+
+    def told(self, *names: str) -> list[tuple[str, Any]]:
+        records = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        return [(record["event"], record.get("options")) for record in records if record["event"] in names]
+
+
+def _port(core: Core) -> int | None:
+    account = core.account(A)
+    assert account is not None
+    return account.client.port
+
+
+async def _status(live: Live) -> ClientStatus:
+    (found,) = (each for each in await status(live) if each.client == A)
+    return found
+
+
+async def test_a_changed_account_is_restarted(tmp_path: Path) -> None:
+    here = Here(tmp_path, SENDER)
+    async with here.service() as service:
+        assert _port(service.core) is None
+        here.file.write_text(SENDER + "port = 2525\n")
+        service.reload()
+        assert _port(service.core) == 2525
+        assert here.told("client_changed", "restart_pending") == [("client_changed", "port")]
+
+
+async def test_it_waits_where_it_is_to_wait_and_says_so_once(tmp_path: Path) -> None:
+    here = Here(tmp_path, WAITING + SENDER)
+    async with here.service() as service:
+        here.file.write_text(WAITING + SENDER.replace("= pw", "= other") + "port = 2525\n")
+        service.reload()
+        service.reload()
+        assert _port(service.core) is None
+        assert here.told("client_changed", "restart_pending") == [("restart_pending", "port, password")]
+        await service.core.keep_pending()
+        shown = await _status(Live(load(here.file, {}), {}))  # as another process sees it
+        assert shown.restart_pending == ("port", "password")
+        assert shown.as_dict()["restart_pending"] == ["port", "password"]
+        assert f"  restart pending: port, password; what is written acts after: postroom restart {A}" in "\n".join(
+            as_lines([shown], colour=False)
+        )
+        assert service.restart(A)
+        await service.core.keep_pending()
+        assert _port(service.core) == 2525
+        assert (await _status(here.live)).restart_pending == ()
+    assert here.told("client_changed") == [("client_changed", "port, password")]
+
+
+async def test_the_login_alone_is_switched_off_at_once(tmp_path: Path) -> None:
+    here = Here(tmp_path, WAITING + SENDER)
+    async with here.service() as service:
+        here.file.write_text(WAITING + SENDER.replace("= true", "= false"))
+        service.reload()
+        account = service.core.account(A)
+        assert account is not None
+        assert not account.client.authenticates
+        assert here.told("client_changed", "restart_pending") == []
+
+
+async def test_what_waits_is_gone_with_its_process(tmp_path: Path) -> None:
+    here = Here(tmp_path, WAITING + SENDER)
+    async with here.service() as service:
+        here.file.write_text(WAITING + SENDER + "port = 2525\n")
+        service.reload()
+        await service.core.keep_pending()
+    assert (await _status(Live(load(here.file, {}), {}))).restart_pending == ()
+
+
+async def test_status_shows_an_account_with_its_queue_and_health(tmp_path: Path) -> None:
+    here = Here(tmp_path, SENDER + "addresses = example.org\n")
+    async with here.service() as service:
+        for number in range(3):
+            await service.core.store.outbox.hand_in(handed(b"%d" % number))
+        await service.core.store.report(Condition(A, Health.RETRYING, 1.0, "no route", "Look at the network."))
+        shown = await _status(here.live)
+    assert (shown.health, shown.fault, shown.address) == (Health.RETRYING, "no route", "example.org")
+    assert shown.queue is not None
+    assert (shown.queue.ready, shown.queue.dead) == (3, 0)
+    queue: Any = shown.as_dict()["queue"]
+    assert (queue["ready"], queue["sending"], queue["in_doubt"], queue["failed"]) == (3, 0, 0, 0)
+    first, second, third = as_lines([shown], colour=False)
+    assert first.startswith(f"{A}  retrying")
+    assert "3 to be sent, the oldest for" in first
+    assert (second.strip(), third.strip()) == ("no route", "→ Look at the network.")
+
+
+async def test_status_shows_faulty_accounts_and_those_that_are_gone(tmp_path: Path) -> None:
+    here = Here(tmp_path, SENDER + "port = none\n")
+    async with here.service() as service:
+        await service.core.store.outbox.hand_in(handed(b"1"))
+    shown = await _status(here.live)
+    assert shown.needs_person
+    assert "port = 'none'" in shown.fault
+    gone = await _status(Here(tmp_path, "").live)
+    assert (gone.health, gone.fault) == (Health.DISABLED, "no longer in the configuration")
+
+
+async def test_an_account_has_the_consent_of_its_section(tmp_path: Path) -> None:
+    here = Here(tmp_path, SENDER)
+    async with here.service() as service:
+        service.core.consented[A] = 7.0
+        account = service.core.account(A)
+        assert account is not None
+        assert account.consented_at == 7.0
+        assert service.core.login(A) == account
+        assert service.core.account("smtp-client-none") is None
