@@ -9,7 +9,7 @@ import contextlib
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Web:
     address: str
     lines: io.StringIO
     session: aiohttp.ClientSession
-    bearer: str = ""
+    bearer: str = field(default="", repr=False)
 
     async def key(self, role: str = "admin", *, name: str = "", clients: tuple[str, ...] = (), per_minute: int = 0) -> str:
         """Make a key."""

@@ -184,9 +184,10 @@ def replay(context: click.Context, ids: tuple[str, ...], via: str | None, failed
 def resolve(context: click.Context, ids: tuple[str, ...], outcome: str, recipient: str | None, as_json: bool) -> None:
     """End a doubt: the server had taken the message over (sent), send it once more (resend), or give it up (failed)."""
     from postroom.app.operations import outbox as operations
+    from postroom.app.operations.submissions import RESOLUTIONS
 
     live = live_of(context)
-    to = operations.RESOLUTIONS[outcome]
+    to = RESOLUTIONS[outcome]
     context.exit(
         run_to_end(
             lambda: operations.change(

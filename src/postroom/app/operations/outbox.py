@@ -21,7 +21,7 @@ from postroom.clock import SystemClock
 from postroom.errors import DraftRefused, NotFound, PostroomError
 from postroom.mime.raw import RawEnvelope
 from postroom.model import WorkState
-from postroom.outbound import LaneCounts, RecipientState, SubmissionRow
+from postroom.outbound import LaneCounts, SubmissionRow
 from postroom.store.outbox_rows import Asked
 
 _COLOURS = {"queued": "cyan", "sending": "cyan", "sent": "green", "in doubt": "yellow", "failed": "red", "cancelled": "white"}
@@ -230,10 +230,6 @@ async def ids_of(live: Live, asked: Asked) -> list[str]:
     """The ids of all submissions like that."""
     async with core_of(live) as core:
         return [row.id async for row in core.store.outbox.pages(asked)]
-
-
-RESOLUTIONS = {"sent": RecipientState.SENT, "resend": RecipientState.PENDING, "failed": RecipientState.FAILED}
-"""What a person may make of a doubt."""
 
 
 def read_draft(file: Path | None) -> object:

@@ -17,8 +17,8 @@ class Role(enum.Enum):
 
 MEANINGS: Mapping[Role, str] = {
     Role.ADMIN: "may do everything, and alone changes clients and hands out addresses to connect them",
-    Role.OPERATOR: "reads everything, restarts, pauses and resumes",
-    Role.APPLICATION: "reads the messages of the clients that its key names, or of all, and has what it sent itself",
+    Role.OPERATOR: "reads everything, restarts, pauses and resumes clients, and looks after what is sent",
+    Role.APPLICATION: "reads the messages of the clients that its key names, or of all, sends, and sees what it sent itself",
     Role.READER: "reads everything and changes nothing",
 }
 
@@ -31,6 +31,13 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
     "list_messages": _ALL,
     "get_message": _ALL,
     "get_raw_message": _ALL,
+    "create_submission": frozenset({Role.ADMIN, Role.APPLICATION}),
+    "list_submissions": _ALL,
+    "get_submission": _ALL,
+    "get_raw_submission": _ALL,
+    "cancel_submission": frozenset({Role.ADMIN, Role.OPERATOR, Role.APPLICATION}),
+    "replay_submission": frozenset({Role.ADMIN, Role.OPERATOR, Role.APPLICATION}),
+    "resolve_submission": frozenset({Role.ADMIN, Role.OPERATOR, Role.APPLICATION}),
     "list_clients": _READ,
     "get_client": _READ,
     "create_client": _ADMIN,

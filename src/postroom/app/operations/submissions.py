@@ -18,14 +18,14 @@ import uuid
 from dataclasses import dataclass, replace
 
 from postroom.app.core import Core
-from postroom.errors import DraftFault, DraftRefused, NotFound
+from postroom.errors import DraftFault, DraftRefused
 from postroom.mime import dkim
 from postroom.mime.compose import Given, compose
 from postroom.mime.draft import Draft, DraftLimits, parse_draft
 from postroom.mime.examine import HEAD, examine
 from postroom.mime.original import Original, original_of
 from postroom.mime.raw import RawEnvelope, take_raw
-from postroom.outbound import Composed, Handed, Passage, SubmissionRow
+from postroom.outbound import Composed, Handed, Passage, RecipientState, SubmissionRow
 from postroom.settings import SmtpClient
 
 LIMITS = DraftLimits()
@@ -206,6 +206,10 @@ STATES = {"ready": "queued", "leased": "sending", "done": "sent", "waiting": "in
 """A submission's state for people, by the state of its work."""
 
 
+RESOLUTIONS = {"sent": RecipientState.SENT, "resend": RecipientState.PENDING, "failed": RecipientState.FAILED}
+"""What a person may make of a doubt."""
+
+
 def state_of(row: SubmissionRow) -> str:
     """Where a submission stands, in a word."""
     return STATES[row.state.value]
@@ -222,6 +226,3 @@ def history_as_dicts(passages: list[Passage]) -> list[dict[str, object]]:
 def shown_time(seconds: float) -> str:
     """A time as RFC 3339 has it, in UTC."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-__all__ = ["LIMITS", "STATES", "Hand", "NotFound", "as_dict", "history_as_dicts", "state_of", "submit_draft", "submit_raw"]

@@ -17,14 +17,26 @@ from postroom.app.metrics import Exposition
 from postroom.app.observing import Log
 from postroom.app.operations.clients import Clients
 from postroom.app.operations.connecting import Connecting
-from postroom.app.rest import clients, connect, messages, system
+from postroom.app.rest import clients, connect, messages, submissions, system
+from postroom.app.rest.draft import SCHEMAS
 from postroom.app.rest.guard import Guard
 from postroom.app.rest.problems import SCHEMA, Problem, of_error, of_validation, request_id, response
 from postroom.errors import PostroomError
 
 _ABOUT = (
-    "Reads what Postroom captured and tells its clients what to do. Every request needs a key: "
+    "Reads what Postroom captured, sends mail, and tells its clients what to do. Every request needs a key: "
     "`postroom keys create NAME --role ROLE`. Errors are problems as RFC 9457 has them."
+)
+
+
+_ROUTERS = (
+    messages.router,
+    submissions.router,
+    submissions.sending,
+    clients.router,
+    connect.router,
+    connect.pages,
+    system.router,
 )
 
 
@@ -43,7 +55,15 @@ def web_app(core: Core, log: Log, address: str, reload: Callable[[], None]) -> G
 def api() -> FastAPI:
     """The routes and the document, without anything to work on."""
     application = _Api(title="Postroom", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, openapi_url=None)
-    for router in (messages.router, clients.router, connect.router, connect.pages, system.router):
+    for router in (
+        messages.router,
+        submissions.router,
+        submissions.sending,
+        clients.router,
+        connect.router,
+        connect.pages,
+        system.router,
+    ):
         application.router.routes.extend(router.routes)
     application.add_exception_handler(HTTPException, _http)
     application.add_exception_handler(RequestValidationError, _invalid)
@@ -61,6 +81,7 @@ class _Api(FastAPI):
             )
             components = found.setdefault("components", {})
             components.setdefault("schemas", {})["Problem"] = SCHEMA
+            components["schemas"].update(SCHEMAS)
             components["securitySchemes"] = {
                 "key": {"type": "http", "scheme": "bearer", "description": "A key of `postroom keys create`."}
             }
