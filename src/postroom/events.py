@@ -195,6 +195,12 @@ LISTENING = Event("listening", "info", "Programs may hand mail in by SMTP.", ("a
 LISTENER_FAILED = Event(
     "listener_failed", "error", "Nothing takes mail in by SMTP; it is tried again by itself.", ("error", "remedy", "seconds")
 )
+CERTIFICATE_UNUSABLE = Event(
+    "certificate_unusable",
+    "warning",
+    "The certificate for those who hand mail in was renewed and cannot be used; the former is shown further.",
+    ("error", "remedy"),
+)
 HANDED_IN = Event(
     "handed_in",
     "info",
