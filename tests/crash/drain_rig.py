@@ -182,6 +182,11 @@ class Record:
                 self._kept[number] = Copy(entry["message_id"], tuple(entry["recipients"]), digest)
         return list(self._kept.values())
 
+    def octets(self) -> list[bytes]:
+        """The octets of what was taken over."""
+        self.copies()
+        return [self.server.octets(number) for number in self._kept]
+
     def _lines(self) -> bytes:
         with self.server.ledger.open("rb") as file:
             file.seek(self._begun)

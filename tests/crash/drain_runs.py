@@ -249,7 +249,8 @@ class Drains:
                 took_place = _after(run.start(), stop.share / _START * run.measured.start)
                 run.killed(took_place=took_place, words="killed before the first message")
             else:
-                self._strike(run, stop, _left(before.share, stop.share))
+                start = 0.0 if stop.moment == "step" else _START  # a start is made of steps too
+                self._strike(run, stop, _left(before.share, stop.share, start))
             before = stop
             run.look()
             if run.resends and any(map(_is_doubtful, run.open())):
@@ -259,9 +260,10 @@ class Drains:
     def _strike(self, run: _Run, stop: Stop, share: float) -> None:
         """Kill when this share of what is left was handed over."""
         strike = {"instant": self._at_an_instant, "step": self._at_a_step, "answer": self._at_an_answer}[stop.moment]
-        strike(run, stop, int(run.to_send() * share))
+        strike(run, stop, run.to_send() * share)
 
-    def _at_an_instant(self, run: _Run, stop: Stop, count: int) -> None:
+    def _at_an_instant(self, run: _Run, stop: Stop, messages: float) -> None:
+        count = int(messages)
         process = run.start()
         idle = _until(lambda: run.record.count >= run.base + count, run.record, process.ended)
         time.sleep(stop.phase * (run.measured.seconds - run.measured.start) / len(run.queue.queued))
@@ -269,9 +271,9 @@ class Drains:
         run.idle += idle
         run.killed(took_place=took_place and not idle, words=f"killed behind {count} messages more")
 
-    def _at_a_step(self, run: _Run, _stop: Stop, count: int) -> None:
+    def _at_a_step(self, run: _Run, _stop: Stop, messages: float) -> None:
         """Before a step of the store: that share of the steps which an undisturbed draining makes."""
-        die_at = 1 + int(run.measured.steps * count / len(run.queue.queued))
+        die_at = 1 + int(run.measured.steps * messages / len(run.queue.queued))
         process = run.start(steps=str(run.here.directory / "steps"), die_at=die_at)
         idle = _until(process.ended, run.record, process.ended)
         if idle:
@@ -279,9 +281,9 @@ class Drains:
         run.idle += idle
         run.killed(took_place=process.status == -9 and not idle, words=f"killed before step {die_at} of the store")
 
-    def _at_an_answer(self, run: _Run, stop: Stop, count: int) -> None:
+    def _at_an_answer(self, run: _Run, stop: Stop, messages: float) -> None:
         """While the answer to the end of a message never comes."""
-        server = run.record.server
+        server, count = run.record.server, int(messages)
 
         def hangs() -> int:
             return sum(said.line == "(hang at dot)" for said in server.log())
@@ -321,9 +323,9 @@ class Drains:
         return Measured(start, seconds, made)
 
 
-def _left(before: float, share: float) -> float:
-    """Which share of what was left at one place of the draining has left at another."""
-    was, is_ = (max(0.0, at - _START) / (1 - _START) for at in (before, share))
+def _left(before: float, share: float, start: float) -> float:
+    """Which share of what was left at one place of the draining has left at another; ``start`` of it is before the first."""
+    was, is_ = (max(0.0, at - start) / (1 - start) for at in (before, share))
     return (is_ - was) / (1 - was)
 
 

@@ -9,7 +9,7 @@ from postroom.model import WorkState
 from postroom.outbound import RecipientState
 
 
-def resolve(state: State, command: Callable[..., None]) -> int:
+def resolve(state: State, command: Callable[..., object]) -> int:
     """Resolve all doubts that can be now, of each recipient as it is at the server; return how many.
 
     What the server has not, is sent once more, or given up and then replayed, in turn.
@@ -35,7 +35,7 @@ def resolve(state: State, command: Callable[..., None]) -> int:
     return count
 
 
-def _together(command: Callable[..., None], had_all: Sequence[str], had_none: Sequence[str]) -> None:
+def _together(command: Callable[..., object], had_all: Sequence[str], had_none: Sequence[str]) -> None:
     if had_all:
         command("outbox", "resolve", *had_all, "--as", "sent")
     if again := had_none[::2]:
