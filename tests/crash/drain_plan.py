@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 InDoubt = Literal["hold", "resend"]
-Program = Literal["once", "service", "command"]
+Program = Literal["once", "pair", "service", "command"]
 Moment = Literal["instant", "step", "answer"]
 Where = Literal["envelope", "content", "answer", "lost"]
 
 KILLS_A_RUN = 4
 _MOMENTS: tuple[Moment, ...] = ("instant", "instant", "step", "instant", "instant", "answer")
-_PROGRAMS: tuple[Program, ...] = ("once", "once", "service", "once", "command")
+_PROGRAMS: tuple[Program, ...] = ("once", "pair", "service", "once", "command")
 _LATER = 0.3  # share of the restarts behind which time has passed: what was deferred is due
 _AT_ONCE = 0.2  # share of the restarted processes that are killed while they start, too
 
@@ -50,7 +50,7 @@ class Way:
     """Who sends, how, and what becomes of doubts."""
 
     in_doubt: InDoubt
-    program: Program  # ``run --once``, the service, or the service with an interpreter's start
+    program: Program  # ``run --once``, two of them at a time, the service, or the service with an interpreter's start
     chunking: bool  # the server offers it; else DATA
 
     def __str__(self) -> str:

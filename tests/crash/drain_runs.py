@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from crash import drain_verdict as verdict
 from crash.drain_plan import Cut, DrainRun, Program, Stop, drain_run
 from crash.drain_rig import Here, Queue, Record
 from crash.drain_verdict import Recorded, State
-from crash.nursery import PATIENCE, Nursery, Order, Process
+from crash.nursery import PATIENCE, Nursery, Order, Pair, Process
 from crash.persons import resolve
 from postroom.model import WorkState
 from postroom.outbound import RecipientState
@@ -83,14 +84,23 @@ class _Run:
 
     # --- processes
 
-    def start(self, program: Program | None = None, **more: object) -> Process:
-        """Who sends, by the way of the run."""
+    def start(self, program: Program | None = None, *, steps: bool = False, die_at: int = 0) -> Process | Pair:
+        """Who sends, by the way of the run. With ``steps`` those of the store are counted."""
         program = program or self.plan.way.program
-        arguments = ("--config", str(self.here.file), "run", *(("--once", "--json") if program == "once" else ()))
+        once = ("--once", "--json") if program in ("once", "pair") else ()
+        arguments = ("--config", str(self.here.file), "run", *once)
         self.base = self.record.count
-        if program == "command" and not more:
+        if program == "command" and not steps:
             return self.nursery.start(str(self.here.directory), *arguments)
-        return self.nursery.make(Order(str(self.here.directory), arguments, ahead=self.ahead, **more))  # type: ignore[arg-type]
+        plain = Order(str(self.here.directory), arguments, ahead=self.ahead)
+        counted = replace(plain, steps=str(self.steps), die_at=die_at) if steps else plain
+        made = self.nursery.make(counted)
+        return Pair(made, self.nursery.make(plain)) if program == "pair" else made
+
+    @property
+    def steps(self) -> Path:
+        """Where a process that ends tells how many steps its store made."""
+        return self.here.directory / "steps"
 
     def command(self, *arguments: str) -> None:
         """A command of a person, which must do its work. Raises ``FoundError``."""
@@ -140,7 +150,7 @@ class _Run:
 
     def send_the_rest(self) -> None:
         """Let time pass and send, until nothing is left to do but for a person. Raises ``FoundError``."""
-        program: Program = "once" if self.plan.way.program == "once" else "service"
+        program: Program = "once" if self.plan.way.program in ("once", "pair") else "service"
         for _ in range(_ROUNDS):
             self.ahead += _MUCH_LATER
             process = self.start(program)
@@ -162,7 +172,7 @@ class _Run:
             self.command("outbox", "replay", "--failed")
             self.send_the_rest()
 
-    def _until_sent(self, process: Process) -> None:
+    def _until_sent(self, process: Process | Pair) -> None:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and not process.ended(0.1):
             self.state = State(self.queue.queued, (), self.here.recorded())
@@ -273,13 +283,14 @@ class Drains:
 
     def _at_a_step(self, run: _Run, _stop: Stop, messages: float) -> None:
         """Before a step of the store: that share of the steps which an undisturbed draining makes."""
-        die_at = 1 + int(run.measured.steps * messages / len(run.queue.queued))
-        process = run.start(steps=str(run.here.directory / "steps"), die_at=die_at)
+        share = messages / len(run.queue.queued) / (2 if run.plan.way.program == "pair" else 1)
+        die_at = 1 + int(run.measured.steps * share)
+        process = run.start(steps=True, die_at=die_at)
         idle = _until(process.ended, run.record, process.ended)
         if idle:
             process.kill()
         run.idle += idle
-        run.killed(took_place=process.status == -9 and not idle, words=f"killed before step {die_at} of the store")
+        run.killed(took_place=process.status == -signal.SIGKILL and not idle, words=f"killed before step {die_at} of the store")
 
     def _at_an_answer(self, run: _Run, stop: Stop, messages: float) -> None:
         """While the answer to the end of a message never comes."""
@@ -304,21 +315,20 @@ class Drains:
         if program not in self._measured:
             if "once" not in self._measured and program != "once":
                 self._measure("once")
-            least = [self._undisturbed(program) for _ in range(2 if self._measured else 3)]
+            least = [self._undisturbed(program) for _ in range(1 if self._measured else 3)]
             self._measured[program] = min(least, key=lambda each: each.seconds)
         return self._measured[program]
 
     def _undisturbed(self, program: Program) -> Measured:
         plan = drain_run(self.seed, 0, 1)
         run = self._begin(plan, Measured(0.0, 1.0, 1))
-        steps = run.here.directory / "steps"
         begun = time.monotonic()
-        process = run.start(program, **({"steps": str(steps)} if program == "once" else {}))
+        process = run.start(program, steps=program == "once")
         start, seconds = _times(run, begun)
-        if program != "once":
+        if program in ("service", "command"):
             process.stop()
         run.check([f"even undisturbed it ends with {process.status}: {process.errors}"] if process.status else [])
-        made = int(steps.read_text()) if program == "once" else self._measured["once"].steps
+        made = int(run.steps.read_text()) if program == "once" else self._measured["once"].steps
         shutil.rmtree(run.here.directory)
         return Measured(start, seconds, made)
 
@@ -338,7 +348,7 @@ def _times(run: _Run, begun: float) -> tuple[float, float]:
     return times[0], times[0] + (times[1] - times[0]) / 0.9
 
 
-def _after(process: Process, seconds: float) -> bool:
+def _after(process: Process | Pair, seconds: float) -> bool:
     """Kill after so many seconds; false where it had ended."""
     process.ended(seconds)
     return process.kill()

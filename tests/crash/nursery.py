@@ -76,6 +76,45 @@ class Process:
         return self._out.read_text(errors="replace")
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two processes that send from one queue at a time."""
+
+    one: Process
+    other: Process
+
+    def ended(self, within: float = 0.0) -> bool:
+        """Whether the first came to its end and, if it was killed, with it the second; else both."""
+        if not self.one.ended(within):
+            return False
+        if self.one.status == -signal.SIGKILL:
+            self.other.kill()
+        return self.other.ended(within)
+
+    @property
+    def status(self) -> int:
+        """How the first of them ended, if not well; else the second."""
+        return self.one.status or self.other.status
+
+    def kill(self) -> bool:
+        """SIGKILL for both, one after the other; false where both had ended before."""
+        return any([self.one.kill(), self.other.kill()])
+
+    def stop(self) -> int:
+        """SIGTERM for both."""
+        return self.one.stop() or self.other.stop()
+
+    @property
+    def errors(self) -> str:
+        """What they wrote about themselves."""
+        return self.one.errors + self.other.errors
+
+    @property
+    def printed(self) -> str:
+        """What they printed."""
+        return self.one.printed + self.other.printed
+
+
 class Nursery:
     """Makes processes, one by one. A context manager; those that are left at its end are killed."""
 

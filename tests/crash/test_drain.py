@@ -16,7 +16,7 @@ from postroom.model import WorkState
 from postroom.outbound import Passage, RecipientRow, RecipientState, SubmissionRow
 
 RUNS = 20
-CHOSEN = (0, 1, 4, 9, 12, 15)  # both options, each program, BDAT and DATA
+CHOSEN = (0, 3, 4, 9, 12, 15)  # both options, each program, BDAT and DATA
 
 D, P, S, F = RecipientState.DOUBT, RecipientState.PENDING, RecipientState.SENT, RecipientState.FAILED
 
@@ -32,7 +32,7 @@ def test_killed(drains: Drains, number: int) -> None:
     outcome = drains.run(number)
     assert outcome.complaints == (), outcome
     assert outcome.delivered == drains.queue.deliveries
-    assert outcome.kills >= KILLS_A_RUN - 1, outcome  # one may come after the end
+    assert outcome.kills >= KILLS_A_RUN // 2, outcome  # some may come after the end
 
 
 class TestPlan:
@@ -47,7 +47,7 @@ class TestPlan:
     def test_the_share_that_is_run_here_has_every_way(self) -> None:
         ways = [way_of(number) for number in CHOSEN]
         assert {way.in_doubt for way in ways} == {"hold", "resend"}
-        assert {way.program for way in ways} == {"once", "service", "command"}
+        assert {way.program for way in ways} == {"once", "pair", "service", "command"}
         assert {way.chunking for way in ways} == {True, False}
         plans = [drain_run(21, number, RUNS) for number in CHOSEN]
         assert {stop.moment for plan in plans for stop in plan.stops} == {"instant", "step", "answer"}
