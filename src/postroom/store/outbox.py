@@ -38,6 +38,7 @@ from postroom.store.blobs import HEADER, Blobs
 from postroom.store.capture import segment_committed
 from postroom.store.database import Database
 from postroom.store.ids import PublicIds
+from postroom.store.processes import Processes
 
 _LARGE = 64 * 1024  # octets from which on a message is read in pieces while it is sent
 _INTERRUPTED = "the process ended before the server's answer was recorded"
@@ -101,13 +102,14 @@ _LANES = "SELECT DISTINCT lane FROM work WHERE state IN ('ready', 'leased') AND 
 class Outbox:
     """The queue of one store."""
 
-    def __init__(self, db: Database, clock: Clock, blobs: Blobs, ids: PublicIds, holder: str) -> None:
+    def __init__(self, db: Database, clock: Clock, blobs: Blobs, ids: PublicIds, processes: Processes) -> None:
         self._db = db
         self._clock = clock
         self._blobs = blobs
         self._ids = ids
-        self._holder = holder
-        self.filings = filings.Filings(db, clock, holder)
+        self._processes = processes
+        self._holder = processes.holder
+        self.filings = filings.Filings(db, clock, self._holder)
 
     async def hand_in(self, handed: Handed) -> tuple[str, bool]:
         """Keep a submission; durable when this returns. Its public id, and whether it is a new one.
@@ -195,6 +197,9 @@ class Outbox:
 
         def job(db: apsw.Connection) -> SubmissionRow:
             number = outbox_rows.number_of(db, public_id)
+            # What an ended process claimed is nobody's, also where no account runs or logs in that would take it back.
+            if outbox_rows.freed(db, number, self._processes.living):
+                interrupted(db, [number], now)
             change(db, number, now)
             return outbox_rows.by_number(db, number)
 
@@ -281,15 +286,20 @@ def _add(db: apsw.Connection, handed: Handed, public_id: str, reference: Referen
     db.execute(_TIE_WORK, (db.last_insert_rowid(), number))
 
 
+def interrupted(db: apsw.Connection, submissions: Sequence[int], now: float) -> None:
+    """Of these, which nobody works on, whoever was just handed over to a server is in doubt."""
+    doubtful = db.execute(_DOUBTFUL, (json.dumps(list(submissions)), _INTERRUPTED, now)).fetchall()
+    if doubtful:
+        rows: list[list[object]] = [[number, "doubt", address, _INTERRUPTED] for number, address in doubtful]
+        db.execute(_PASSAGE, (json.dumps(rows), now))
+
+
 def _take(db: apsw.Connection, client: str, holder: str, now: float, limit: int) -> list[Outgoing]:
     pieces = work.claim(db, WorkKind.SUBMIT, client, holder, now, limit)
     if not pieces:
         return []
+    interrupted(db, [piece.subject for piece in pieces], now)
     numbers = json.dumps([piece.subject for piece in pieces])
-    doubtful = db.execute(_DOUBTFUL, (numbers, _INTERRUPTED, now)).fetchall()
-    if doubtful:
-        rows: list[list[object]] = [[number, "doubt", address, _INTERRUPTED] for number, address in doubtful]
-        db.execute(_PASSAGE, (json.dumps(rows), now))
     found = {row[0]: row for row in json.loads(str(db.execute(_LOAD, (numbers,)).get))}
     people: dict[int, list[Any]] = {}
     for row in json.loads(str(db.execute(_LOAD_RECIPIENTS, (numbers,)).get)):

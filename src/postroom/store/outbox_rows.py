@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import apsw
@@ -31,6 +32,8 @@ SELECT lane, state, count, (SELECT created_at FROM submissions WHERE id = first)
   WHERE state IN ('waiting', 'dead') AND kind = 'submit' GROUP BY lane, state)"""
 # A claim that is taken away has another token, so that whoever held it marks nothing any more.
 _MOVE_WORK = "UPDATE work SET state = ?2, not_before = ?3, token = token + 1, holder = '', fault = '' WHERE id = ?1"
+_HOLDER = "SELECT w.holder FROM submissions s JOIN work w ON w.id = s.work WHERE s.id = ? AND w.state = 'leased'"
+_FREE = "UPDATE work SET state = 'ready', holder = '' WHERE id = (SELECT work FROM submissions WHERE id = ?)"
 _FRESH = "UPDATE work SET attempts = 0, first_failed_at = NULL WHERE id = ?"
 _LANE = "UPDATE work SET lane = ?2 WHERE id = ?1"
 _STATES = "SELECT DISTINCT state FROM recipients WHERE submission = ?"
@@ -109,6 +112,16 @@ def counts(db: apsw.Connection) -> dict[str, LaneCounts]:
         if state == "ready":
             of_lane["oldest"] = oldest
     return {lane: LaneCounts(**of_lane) for lane, of_lane in found.items()}
+
+
+def freed(db: apsw.Connection, number: int, living: Callable[[str], bool]) -> bool:
+    """Take a submission back from a process that ended; False where one that lives works on it."""
+    row = db.execute(_HOLDER, (number,)).fetchone()
+    if row is not None and living(str(row[0])):
+        return False
+    if row is not None:
+        db.execute(_FREE, (number,))
+    return True
 
 
 def cancel(db: apsw.Connection, number: int, now: float) -> None:
