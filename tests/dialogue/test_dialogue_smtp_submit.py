@@ -43,6 +43,15 @@ async def test_a_server_without_extensions() -> None:
         assert (await sent(submitter, to(mail_from="", envid="e", ret="FULL")))[0].state is SENT
 
 
+@pytest.mark.parametrize(
+    ("presents", "said"), [("mail.example.org", "mail.example.org"), ("192.0.2.7", "[192.0.2.7]"), ("::1", "[IPv6:::1]")]
+)
+async def test_the_name_under_which_we_present_ourselves_may_be_chosen(presents: str, said: str) -> None:
+    script = hello().replace("[127.0.0.1]", said) + SENDS + LINES + "S: 250 ok\n" + BYE
+    async with submitting(script, presents=presents) as submitter:
+        assert (await sent(submitter))[0].state is SENT
+
+
 async def test_dots_are_doubled_and_the_last_line_is_ended() -> None:
     script = hello() + SENDS + "C: ..\nC: ..x\nC: a.\nC: .\nS: 250 ok\n" + SENDS + "C: .\nS: 250 ok\n" + BYE
     async with submitting(script) as submitter:

@@ -84,7 +84,7 @@ class SmtpSession:
             await self._start_tls(dialer)
 
     async def _hello(self) -> None:
-        name = commands.own_name(self.stream.own_address)
+        name = commands.own_name(self.place.presents or self.stream.own_address)
         answer = await self.ask(commands.ehlo(name))
         if answer.ok:
             self.capabilities = capabilities(answer)
