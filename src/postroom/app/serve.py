@@ -90,6 +90,9 @@ class Service:
             if self.awaited.get(section) != options:
                 self.log.event(events.RESTART_PENDING, client=section, options=", ".join(options))
         self.awaited = awaited
+        if changes.applications:
+            self.log.event(events.APPLICATIONS_CHANGED, applications=", ".join(changes.applications))
+            self.supervisor.worker.tell()  # a new one begins
         self.changed([*changes.added, *changes.removed, *changes.changed])
         if self.listening is not None:
             self.listening.changed()
@@ -179,6 +182,7 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
         service.listening = Keeping(service.core, log)
         listening = asyncio.create_task(service.listening.run())
         await service.ended.wait()
+        service.core.arrivals.end()
         for task in (watching, looking, listening):
             task.cancel()
         await asyncio.gather(watching, looking, listening, return_exceptions=True)
