@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from docs.pages import ROOT
-from postroom.settings import PopClient
+from postroom.settings import PopClient, PullApplication
 from postroom.settings.option import options_of
 
 EFFECTS = "integration/test_option_effects.py"
@@ -71,6 +71,17 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 
 
+PULL = "integration/test_pull_rest.py::test_options_act_immediately"
+TESTS_OF_PULL: dict[str, tuple[str, ...]] = {
+    "clients": (PULL, "unit/engine/test_applications.py::test_clients"),
+    "folders": (PULL, "unit/engine/test_applications.py::test_folders"),
+    "addresses": (PULL, "unit/engine/test_applications.py::test_addresses"),
+    "lease-time": (PULL,),
+    "maximum-attempts": (PULL,),
+    "begin": (PULL, "unit/engine/test_applications.py::test_or_with_a_day"),
+}
+
+
 def _tests_of(path: str) -> Iterator[str]:
     for node in ast.walk(ast.parse((ROOT / "tests" / path).read_text("utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
@@ -81,7 +92,11 @@ def test_every_option_is_in_the_table() -> None:
     assert {option.name for option in options_of(PopClient).values()} <= set(TESTS)
 
 
-@pytest.mark.parametrize(("option", "tests"), TESTS.items(), ids=TESTS)
+def test_every_option_of_an_application_is_in_its_table() -> None:
+    assert {option.name for option in options_of(PullApplication).values()} == set(TESTS_OF_PULL)
+
+
+@pytest.mark.parametrize(("option", "tests"), [*TESTS.items(), *TESTS_OF_PULL.items()], ids=[*TESTS, *TESTS_OF_PULL])
 def test_the_tests_of_an_option_exist_and_name_it(option: str, tests: tuple[str, ...]) -> None:
     spellings = {option, option.replace("-", "_"), option.removeprefix("mail.<type>.").split(".")[-1]}
     written = ""
