@@ -321,7 +321,8 @@ class Sender:
         if broken and used:  # it had grown old: once more over a new one
             self._queue.appendleft((outgoing, content))
             return
-        if isinstance(error, Throttled) and self._busy > 1:  # the others go on: it was one conversation too many
+        # One conversation too many, where the server asks for no time: the others go on.
+        if isinstance(error, Throttled) and self._busy > 1 and (error.limit is not None or error.retry_after is None):
             self._most = max(1, min(self._busy - 1, error.limit or self._busy))
             self._refused_at = self._clock.monotonic()
             self._observer.event(

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from postroom.clock import Clock
 from postroom.drivers import Account, Submitter
-from postroom.errors import PostroomError
+from postroom.errors import NetworkError, ProtocolError
 
 Open = Callable[[Account], AbstractAsyncContextManager[Submitter]]
 """How a conversation of an account begins: logged in within the block."""
@@ -74,8 +74,9 @@ def _alike(of: Account, now: Account) -> bool:
 
 
 async def _checked(submitter: Submitter) -> bool:
+    """Whether the conversation stands. Raises what its last answer said of the account."""
     try:
         await submitter.check()
-    except PostroomError:
+    except (NetworkError, ProtocolError):
         return False
     return True

@@ -327,6 +327,24 @@ async def test_one_conversation_too_many_is_a_limit_that_is_learned(office: Offi
     assert not office.observer.of(events.PARKED)
 
 
+async def test_a_rate_or_quota_parks_the_account_for_as_long_as_the_server_asks(office: Office) -> None:
+    office.account = account(pool_size=4)
+    await office.hand_in(40)
+    quota = Throttled("550 5.4.5 daily sending quota exceeded", retry_after=3600)
+    async with office.running() as sender:
+        await until(lambda: len(office.server.taken) >= 8)
+        for number in range(40):
+            office.server.plans[b"%04d" % number] = [Plan(raises=quota)]
+        await until(lambda: sender.standing.parked_for > 0)
+        assert sender.standing.parked_for >= 3600
+        assert not office.observer.of(events.LIMIT_LEARNED)
+        assert set(await office.states()) <= {"ready", "leased", "done"}
+        office.server.plans.clear()
+        office.clock.advance(3601)
+        await until(lambda: len(office.server.taken) == 40)
+    assert office.server.received() == [b"%04d" % number for number in range(40)]
+
+
 async def test_a_message_that_breaks_every_conversation_holds_up_no_other(hasty: Office) -> None:
     hasty.server.plans[b"0000"] = [Plan(raises=Lost("cut"))] * 1000
     [poison, *_] = await hasty.hand_in(20)
