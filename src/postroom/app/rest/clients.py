@@ -38,6 +38,8 @@ class State(Answer):
     address: str | None
     shadow: bool
     labels: dict[str, str]
+    queue: dict[str, Any] | None = Field(description="What an smtp-client has to send; null for a pop-client.")
+    restart_pending: list[str] = Field(description="Options of an smtp-client that wait for its restart.")
     health: Literal["starting", "working", "retrying", "paused", "needs a person", "disabled", "stale"]
     proved_age: float | None = Field(description="Since the last check that demonstrated the path to the mailbox.")
     messages: int
