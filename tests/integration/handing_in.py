@@ -70,7 +70,7 @@ async def post(directory: Path, text: str, submit: Submit | None = None) -> Asyn
     assert [str(fault) for fault in live.configuration.faults] == []
     clock, observer = HandClock(), Recorder()
     async with opened(live, clock, observer, lambda _: lambda *_: None, {}) as core:
-        intake = Intake(live.configuration.route, submit or submitting(core), observer, clock)
+        intake = Intake(live.route, submit or submitting(core), observer, clock)
         listener = Listener(live.configuration.listener, intake, lambda: bool(live.configuration.routes), observer, clock)
         async with listener:
             yield Post(core, listener, observer, clock)

@@ -1,4 +1,4 @@
-"""The listener within the service: it follows the configuration, and its faults touch nothing else."""
+"""The listener within the service: off by default, and its faults touch nothing else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import smtplib
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from running import Here, Service
 from postroom.clock import SystemClock
 from postroom.store import opened
 from postroom.store.outbox_rows import Asked
-from servers.waiting import answers, free_ports, wait_for
+from servers.certificates import Certificates
+from servers.waiting import wait_for
 
 ACCOUNT = {"server": "127.0.0.1", "port": 1, "smtp-connection-security": "none", "addresses": "example.org"}
 
@@ -28,15 +30,13 @@ def here(tmp_path: Path) -> Here:
     return made
 
 
-def listening(service: Service, since: int = 0) -> int:
-    """The port of the listener that was started last."""
-    return int(service.wait("listening", since=since)["address"].rpartition(":")[2])
+def listening(service: Service) -> int:
+    """The port of the listener."""
+    return int(service.wait("listening")["address"].rpartition(":")[2])
 
 
-def hand_in(port: int, name: str = "", password: str = "") -> None:
+def hand_in(port: int) -> None:
     with smtplib.SMTP("127.0.0.1", port, timeout=10) as program:
-        if name:
-            program.login(name, password)
         program.sendmail("sales@example.org", ["ann@example.net"], LETTER)
 
 
@@ -46,29 +46,46 @@ async def owners(here: Here) -> list[str]:
         return [row.owner for row in await store.outbox.page(Asked(), 100)][::-1]
 
 
-def test_it_is_off_until_it_is_asked_for_and_follows_the_file(here: Here) -> None:
-    port, other = free_ports(2)
+def test_it_is_off_by_default_and_follows_the_file_at_a_start(here: Here, certificates: Certificates) -> None:
     with here.service() as service:
         assert service.events("listening") == []
-        here.put("smtp-listener", {"listen": f"127.0.0.1:{port}", "allow-without-login": "true"})
-        assert listening(service) == port
-        hand_in(port)
-        before = service.mark()
-        here.put("smtp-listener-account-erp", {"password": "emmental"})
-        here.put("smtp-listener", {"listen": f"127.0.0.1:{other}", "allow-without-login": "false", "maximum-msg-size": "1m"})
-        wait_for(lambda: answers("127.0.0.1", other), "the listener at its new port")
-        assert not answers("127.0.0.1", port)
-        with pytest.raises(smtplib.SMTPSenderRefused, match="login"):
-            hand_in(other)
-        hand_in(other, "erp", "emmental")
-        with smtplib.SMTP("127.0.0.1", other, timeout=10) as program:
-            program.ehlo()
+        here.put("smtp-listener", {"listen": "127.0.0.1:0", "allow-without-login": "true"})
+    with here.service() as service:
+        hand_in(listening(service))
+    chain, key = certificates.issue("localhost")
+    here.put("smtp-listener-account-erp", {"password": "emmental"})
+    secure = {"security": "start-tls", "tls-certificate": chain, "tls-key": key}
+    here.put("smtp-listener", {"allow-without-login": "false", "maximum-msg-size": "1m", **secure})
+    with here.service() as service:
+        port = listening(service)
+        assert service.events("listening")[0]["security"] == "start-tls"
+        with pytest.raises(smtplib.SMTPSenderRefused, match="STARTTLS"):
+            hand_in(port)
+        context = ssl.create_default_context(cafile=str(certificates.ca_file))
+        with smtplib.SMTP("localhost", port, timeout=10) as program:
+            program.starttls(context=context)
+            program.login("erp", "emmental")
             assert program.esmtp_features["size"] == str(1024 * 1024)
-        assert service.events("listening", since=before)
-        here.change({"smtp-listener": None})
-        wait_for(lambda: not answers("127.0.0.1", other), "the end of the listener")
+            program.sendmail("sales@example.org", ["ann@example.net"], LETTER)
+        renewed, its_key = certificates.issue("mail.example.org")
+        key.write_bytes(its_key.read_bytes())  # which does not belong to the certificate that is there
+        service.wait("certificate_unusable")
+        assert _shown_name(port, context) == "localhost"
+        chain.write_bytes(renewed.read_bytes())
+        wait_for(lambda: _shown_name(port, context) == "mail.example.org", "the renewed certificate")
     assert asyncio.run(owners(here)) == ["smtp-listener", "smtp-listener-account-erp"]
     assert "emmental" not in service.log.read_text()
+
+
+def _shown_name(port: int, context: ssl.SSLContext) -> str:
+    """For whom the certificate is that the listener shows."""
+    for name in ("localhost", "mail.example.org"):
+        with smtplib.SMTP("127.0.0.1", port, timeout=10) as program:
+            program._host = name  # type: ignore[attr-defined]
+            with contextlib.suppress(ssl.SSLCertVerificationError):
+                program.starttls(context=context)
+                return name
+    return ""
 
 
 def test_port_that_is_taken_is_told_of_and_tried_again(here: Here) -> None:

@@ -7,11 +7,8 @@ whom reports reach, and the null reverse-path stays what it is.
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
 import traceback
-import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -19,20 +16,18 @@ from email.utils import format_datetime
 from postroom import events
 from postroom.app.core import Core
 from postroom.app.listener.conversation import Offered
+from postroom.app.operations.submissions import Hand, submit_raw
 from postroom.clock import Clock
 from postroom.errors import DraftRefused, StoreError, StoreFull
 from postroom.events import Observer
 from postroom.mime.addresses import parse_address
-from postroom.mime.compose import Given
 from postroom.mime.examine import HEAD
-from postroom.mime.raw import RawEnvelope, author_of, take_raw
-from postroom.outbound import Handed
+from postroom.mime.raw import RawEnvelope, author_of
 from postroom.wire.submission import Reply
 
 Submit = Callable[[bytes, RawEnvelope, str, str], Awaitable[str]]
 """Octets, envelope, owner and section of the account; durable when it returns with the submission's id."""
 
-_LARGE = 128 * 1024  # octets from which on a message is looked at in a thread
 _AUTHOR = re.compile(rb"^from[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
@@ -50,6 +45,8 @@ class Intake:
         try:
             return await self._taken(offered)
         except DraftRefused as error:
+            if error.faults[0].pointer == "/from":  # the account is known, and its section has a fault: mail waits for that
+                return Reply(451, "4.3.5", f"{error.faults[0].problem}; hand it in again")
             return Reply(550, "5.6.0", error.detail)
         except StoreFull as error:
             return self._failed(error, Reply(452, "4.3.1", "The disk is full here; hand it in again"))
@@ -102,22 +99,10 @@ class Intake:
 
 
 def submitting(core: Core) -> Submit:
-    """Puts messages into the core's queue, with what ``email-processing`` adds to each."""
+    """Puts messages into the core's queue, as every entrance does."""
 
     async def submit(octets: bytes, envelope: RawEnvelope, owner: str, section: str) -> str:
-        processing = core.live.configuration.processing
-        domain = (envelope.mail_from or "@localhost").rpartition("@")[2]
-        given = Given(
-            message_id=f"<{uuid.uuid4().hex}@{domain}>",
-            timestamp=core.clock.now(),
-            seed=os.urandom(16),
-            default_from=processing.default_from_address or "",
-            bcc_address=processing.bcc_address or "",
-        )
-        if len(octets) < _LARGE:
-            composed = take_raw(octets, envelope, given)
-        else:
-            composed = await asyncio.to_thread(take_raw, octets, envelope, given)
-        return (await core.store.outbox.hand_in(Handed(section, composed, owner)))[0]
+        row, _ = await submit_raw(core, octets, envelope, Hand(owner, client=section))
+        return row.id
 
     return submit

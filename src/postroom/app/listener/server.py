@@ -78,8 +78,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         host, port = self._settings.host, self._settings.port
         if self._settings.security is not Security.NONE:
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._context = _tls()
             self.read_certificate()
         implicit = self._context if self._settings.security is Security.SSL_TLS else None
         shake = HANDSHAKE if implicit else None
@@ -113,11 +112,6 @@ class Listener:
         await self._server.wait_closed()
 
     @property
-    def settings(self) -> ListenerSettings:
-        """Those it was started with."""
-        return self._settings
-
-    @property
     def address(self) -> str:
         """Where it listens, as HOST:PORT."""
         assert self._server is not None
@@ -125,12 +119,16 @@ class Listener:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def read_certificate(self) -> None:
-        """Show the certificate that is in its file now to whoever connects from now on. Raises ``TlsError``."""
+        """Show the certificate that is in its file now to whoever connects from now on.
+
+        Raises ``TlsError``, and shows what it showed.
+        """
         if self._context is None:
             return
         certificate, key = self._settings.tls_certificate, self._settings.tls_key
         assert certificate is not None
         try:
+            _tls().load_cert_chain(certificate, key)  # a half of it would spoil the context that is in use
             self._context.load_cert_chain(certificate, key)
         except (OSError, ssl.SSLError) as error:
             raise TlsError(
@@ -183,3 +181,9 @@ class Listener:
 
     def _tell_refused(self, peer: str, reply: Reply) -> None:
         self._observer.event(events.LISTENER_REFUSED, peer=peer, reply=f"{reply.code} {reply.enhanced} {reply.words}")
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -31,15 +31,25 @@ _NO_OTHERS: JsonDict = {"additionalProperties": False}  # names that the pattern
 _TAG = {"ETag": {"description": "Changes with everything that can be edited.", "schema": {"type": "string"}}}
 
 
+class Queue(Answer):
+    """What an smtp-client has to send."""
+
+    ready: int = Field(description="Wait to be sent.")
+    sending: int
+    in_doubt: int = Field(description="Wait for a person.")
+    failed: int = Field(description="Were given up; each can be replayed.")
+    oldest_age: float | None = Field(description="Of the oldest that waits to be sent.")
+
+
 class State(Answer):
     """How a client fares, as `postroom status` has it. Ages are seconds."""
 
     client: str
     address: str | None
     shadow: bool
+    queue: Queue | None = Field(description="Null for a mailbox, which sends nothing.")
+    restart_pending: list[str] = Field(description="Options of an smtp-client, written and not acting before its restart.")
     labels: dict[str, str]
-    queue: dict[str, Any] | None = Field(description="What an smtp-client has to send; null for a pop-client.")
-    restart_pending: list[str] = Field(description="Options of an smtp-client that wait for its restart.")
     health: Literal["starting", "working", "retrying", "paused", "needs a person", "disabled", "stale"]
     proved_age: float | None = Field(description="Since the last check that demonstrated the path to the mailbox.")
     messages: int
