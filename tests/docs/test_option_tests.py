@@ -149,6 +149,8 @@ LISTENER_TESTS: dict[str, tuple[str, ...]] = {
     "maximum-msg-size": ("integration/test_listener.py::test_sizes",),
     "allow-without-login": ("integration/test_listener_service.py",),
     "password": ("integration/test_listener_service.py::test_it_is_off_by_default_and_follows_the_file_at_a_start",),
+}
+
 PULL = "integration/test_pull_rest.py::test_options_act_immediately"
 TESTS_OF_PULL: dict[str, tuple[str, ...]] = {
     "clients": (PULL, "unit/engine/test_applications.py::test_clients"),
