@@ -34,6 +34,9 @@ STOPPED = Event("stopped", "info", "Postroom ended as asked.")
 CONFIG_FAULT = Event("config_fault", "error", "A section has a fault; its client keeps what it had, or stays down.", ("fault",))
 CONFIG_WARNING = Event("config_warning", "warning", "The configuration has something without effect.", ("warning",))
 CONFIG_CHANGED = Event("config_changed", "info", "The edited configuration was read.", ("added", "removed", "changed"))
+APPLICATIONS_CHANGED = Event(
+    "applications_changed", "info", "Applications are new, changed or gone in the edited configuration.", ("applications",)
+)
 CLIENT_CHANGED = Event(
     "client_changed", "info", "A changed smtp-client runs with its new options from now on.", ("client", "options")
 )
@@ -207,6 +210,12 @@ HANDED_IN = Event(
 LISTENER_REFUSED = Event("listener_refused", "warning", "A program that hands mail in was refused.", ("peer", "reply"))
 WORK_FAILED = Event("work_failed", "warning", "A piece of work failed and is tried again.", ("kind", "subject", "error"))
 WORK_DEAD = Event("work_dead", "error", "A piece of work failed for good and is kept for a replay.", ("kind", "subject", "error"))
+DEAD_LETTERS = Event(
+    "dead_letters",
+    "error",
+    "Messages were laid aside that an application refused for good or never acknowledged; they are kept for a replay.",
+    ("application", "messages", "reason"),
+)
 UNFORESEEN = Event(
     "unforeseen",
     "error",

@@ -21,6 +21,7 @@ class Cure(NamedTuple):
 
 
 _BOUNDS = "unit/engine/test_bounds.py::"
+_COMPOSE = "unit/mime/test_compose.py::"
 _CONTRACT = "contract/test_store_contract.py::"
 _EXACTLY = "unit/engine/test_exactly_once.py::"
 _EXAMINE = "unit/mime/test_examine.py::"
@@ -552,5 +553,24 @@ CURES = (
         "            await self.store.spare(self.lease, [m for m in some if m.identifier in alone], ids_of(headers))\n",
         "",
         (_FIRST + "test_p26_p21_what_was_spared_is_not_new_after_a_reset",),
+    ),
+    # --- P29, P30: what is sent
+    Cure(
+        29,
+        "an answer names the message that it answers",
+        "mime/compose.py",
+        'header.append(fields.tokens("In-Reply-To", [given.original.message_id]))',
+        "pass",
+        (_COMPOSE + "test_p29_an_answer_joins_the_thread",),
+        quick=True,
+    ),
+    Cure(
+        30,
+        "automatic mail says that it is",
+        "mime/compose.py",
+        'header.append(fields.tokens("Auto-Submitted", [draft.auto_submitted]))',
+        "pass",
+        (_COMPOSE + "test_p30_automatic_mail_says_so",),
+        quick=True,
     ),
 )

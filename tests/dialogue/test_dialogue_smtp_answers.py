@@ -197,6 +197,7 @@ async def test_the_answer_to_the_end_has_a_patience_of_its_own_that_protocol_tim
         pytest.param("", "S: 250 ok\nS: 530 5.7.0 Authentication required\nS: 554 no\n", LoginRefused, None, id="rcpt"),
         pytest.param("", "S: 250 ok\nS: 250 ok\nS: 454 4.7.0 Temporary authentication failure\n", SmtpReply, None, id="454"),
         pytest.param("", "S: 530 5.7.0 Must issue a STARTTLS command first\nS: 503 a\nS: 503 b\n", TlsError, None, id="tls"),
+        pytest.param("", "S: 250 ok\nS: 554 5.7.1 <x@y.z>: Relay access denied\nS: 554 no\n", LoginRefused, None, id="relay"),
         pytest.param("", "S: 250 ok\nS: 421 4.3.0 going down\n[CLOSE]\n", Lost, None, id="closing"),
         pytest.param("", "S: 250 ok\n[CLOSE]\n", Lost, None, id="lost"),
     ],
@@ -204,7 +205,7 @@ async def test_the_answer_to_the_end_has_a_patience_of_its_own_that_protocol_tim
 async def test_p28_what_concerns_the_account_fails_no_message(
     provider: str, answers: str, kind: type[PostroomError], limit: int | None
 ) -> None:
-    script = hello() + "C: MAIL FROM:<a@b.c>\nC: RCPT TO:<x@y.z>\nC: DATA\n" + answers
+    script = hello("AUTH PLAIN") + "C: MAIL FROM:<a@b.c>\nC: RCPT TO:<x@y.z>\nC: DATA\n" + answers
     async with submitting(script, provider=provider) as submitter:
         marks = Marks()
         with pytest.raises(PostroomError) as caught:

@@ -246,6 +246,13 @@ async def test_the_trace_holds_no_secret() -> None:
     ]
     assert not any("token-" in line or "Subject" in line for _, line in traces.lines)
     assert ("S", "334 ***") in traces.lines
+    traces = Traces()
+    script = hello("CHUNKING") + "C: MAIL FROM:<a@b.c>\nC: RCPT TO:<x@y.z>\nS: 250 ok\nS: 250 ok\n"
+    async with submitting(
+        script + "C: BDAT 21 LAST\n" + LINES.replace("C: .\n", "") + "S: 250 ok\n" + BYE, traces=traces
+    ) as submitter:
+        await sent(submitter)
+    assert ("C", "BDAT 21 LAST {21 octets}") in traces.lines
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------------

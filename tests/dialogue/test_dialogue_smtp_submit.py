@@ -11,7 +11,7 @@ from postroom.drivers.limits import Limits
 from postroom.outbound import Body, DeliveryStatus, Envelope, Octets, Recipient, RecipientState
 from submission import BYE, LINES, SENDS, Marks, Streamed, brief, hello, plainly, sent, submitting, to
 
-SENT, PENDING, FAILED = RecipientState.SENT, RecipientState.PENDING, RecipientState.FAILED
+SENT, PENDING, FAILED, DOUBT = RecipientState.SENT, RecipientState.PENDING, RecipientState.FAILED, RecipientState.DOUBT
 
 
 # --- a message that is taken ------------------------------------------------------------------------------------------
@@ -43,6 +43,15 @@ async def test_a_server_without_extensions() -> None:
         assert (await sent(submitter, to(mail_from="", envid="e", ret="FULL")))[0].state is SENT
 
 
+@pytest.mark.parametrize(
+    ("presents", "said"), [("mail.example.org", "mail.example.org"), ("192.0.2.7", "[192.0.2.7]"), ("::1", "[IPv6:::1]")]
+)
+async def test_the_name_under_which_we_present_ourselves_may_be_chosen(presents: str, said: str) -> None:
+    script = hello().replace("[127.0.0.1]", said) + SENDS + LINES + "S: 250 ok\n" + BYE
+    async with submitting(script, presents=presents) as submitter:
+        assert (await sent(submitter))[0].state is SENT
+
+
 async def test_dots_are_doubled_and_the_last_line_is_ended() -> None:
     script = hello() + SENDS + "C: ..\nC: ..x\nC: a.\nC: .\nS: 250 ok\n" + SENDS + "C: .\nS: 250 ok\n" + BYE
     async with submitting(script) as submitter:
@@ -55,7 +64,7 @@ async def test_what_the_server_offers_is_used_and_nothing_else() -> None:
     full = replace(full, recipients=(Recipient("ü@y.z", ("SUCCESS", "DELAY"), "rfc822;o@y.z"),))
     told = "C: MAIL FROM:<a@b.c> SIZE=21 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=id+201\n"
     told += "C: RCPT TO:<ü@y.z> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o@y.z\nC: DATA\nS: 250 ok\nS: 250 ok\nS: 354 go\n"
-    script = hello("SIZE 1000", "8BITMIME", "SMTPUTF8", "DSN", "CHUNKING") + told + LINES + "S: 250 ok\n"
+    script = hello("SIZE 1000", "8BITMIME", "SMTPUTF8", "DSN", "X-ELSE") + told + LINES + "S: 250 ok\n"
     script += SENDS.replace("<a@b.c>", "<a@b.c> SIZE=21") + LINES + "S: 250 ok\n" + BYE
     async with submitting(script) as submitter:
         assert (await sent(submitter, full))[0].state is SENT
@@ -125,31 +134,86 @@ async def test_an_address_that_is_a_command_fails_and_nothing_is_sent(address: s
 # --- chunks -----------------------------------------------------------------------------------------------------------
 
 BINARY = to(body=Body.BINARY)
-CHUNKS = hello("CHUNKING", "BINARYMIME") + "C: MAIL FROM:<a@b.c> BODY=BINARYMIME\nC: RCPT TO:<x@y.z>\nS: 250 ok\nS: 250 ok\n"
+BOTH = "C: MAIL FROM:<a@b.c>\nC: RCPT TO:<x@y.z>\nS: 250 ok\nS: 250 ok\n"
+CHUNKS = hello("CHUNKING", "BINARYMIME") + BOTH
 
 
-async def test_binary_goes_in_one_chunk_as_it_is() -> None:
-    async with submitting(CHUNKS + "C: BDAT 6 LAST\nC: a\nC: .\nS: 250 ok\n" + BYE) as submitter:
+async def test_a_message_goes_in_one_chunk_where_the_server_takes_it() -> None:
+    script = CHUNKS + "C: BDAT 6 LAST\nC: a\nC: .\nS: 250 ok\n" + BOTH + "C: BDAT 3 LAST\nC: a\nS: 250 ok\n"
+    script += (
+        BOTH
+        + "C: BDAT 0 LAST\nS: 250 ok\n"
+        + BOTH.replace("<a@b.c>", "<a@b.c> BODY=BINARYMIME")
+        + "C: BDAT 3 LAST\nC: b\nS: 250 ok\n"
+    )
+    async with submitting(script + BYE) as submitter:
         marks = Marks()
-        assert (await sent(submitter, BINARY, Octets(b"a\r\n.\r\n"), marks))[0].state is SENT
+        for envelope, octets in ((to(), b"a\r\n.\r\n"), (to(), b"a"), (to(), b""), (BINARY, b"b\r\n")):
+            assert (await sent(submitter, envelope, Octets(octets), marks))[0].state is SENT
+        assert marks.seen == [["x@y.z"]] * 4
+
+
+async def test_chunks_one_ahead_of_their_replies() -> None:
+    script = CHUNKS + "C: BDAT 3\nC: a\nC: BDAT 3\nC: .\nS: 250 ok\nC: BDAT 3\nC: b\nS: 250 ok\n"
+    script += "C: BDAT 3 LAST\nC: c\nS: 250 ok\nS: 250 2.0.0 all\n" + BYE
+    async with submitting(script) as submitter:
+        marks = Marks()
+        long = Streamed([b"a\r\n", b"", b".\r\n", b"b\r\n", b"c"])
+        assert brief(await sent(submitter, content=long, marks=marks)) == [("x@y.z", SENT, 250, "2.0.0")]
         assert marks.seen == [["x@y.z"]]
 
 
-async def test_a_long_binary_message_is_ended_by_an_empty_chunk() -> None:
-    script = CHUNKS + "C: BDAT 3\nC: a\nS: 250 ok\nC: BDAT 3\nC: .\nS: 250 ok\nC: BDAT 0 LAST\nS: 250 ok\n" + BYE
+async def test_chunks_one_by_one_where_nothing_may_be_in_flight() -> None:
+    script = plainly("CHUNKING") + "C: MAIL FROM:<a@b.c>\nS: 250 ok\nC: RCPT TO:<x@y.z>\nS: 250 ok\n"
+    script += "C: BDAT 3\nC: a\nS: 250 ok\nC: BDAT 3 LAST\nC: b\nS: 250 ok\n" + BYE
     async with submitting(script) as submitter:
-        marks = Marks()
-        assert (await sent(submitter, BINARY, Streamed([b"a\r\n", b".\r\n"]), marks))[0].state is SENT
-        assert marks.seen == [["x@y.z"]]
+        assert (await sent(submitter, content=Streamed([b"a\r\n", b"b\r\n"])))[0].state is SENT
 
 
-async def test_a_chunk_that_is_refused_ends_the_transaction() -> None:
-    script = CHUNKS + "C: BDAT 3\nC: a\nS: 552 5.3.4 too big\nC: RSET\nS: 250 ok\n" + BYE
+@pytest.mark.parametrize(
+    ("pieces", "begun"),
+    [
+        pytest.param([b"a\r\n", b"b\n"], False, id="lf"),
+        pytest.param([b"a\r\n", b"b\r"], True, id="cr-at-the-end"),
+        pytest.param([b"a\r\n", b"b\r", b"c\r\n"], True, id="cr-between-pieces"),
+    ],
+)
+async def test_a_bare_line_end_ends_a_long_message_without_its_last_chunk(pieces: Sequence[bytes], begun: bool) -> None:
+    async with submitting(CHUNKS + ("C: BDAT 3\nC: a\n" if begun else "")) as submitter:
+        marks = Marks()
+        (status,) = await sent(submitter, content=Streamed(pieces), marks=marks)
+        assert (status.state, status.enhanced, marks.seen) == (FAILED, "5.6.0", [])
+
+
+@pytest.mark.parametrize(
+    ("answers", "state"),
+    [
+        pytest.param("S: 552 5.3.4 too big\nS: 503 no\n", FAILED, id="too-big"),
+        pytest.param("S: 452 4.3.1 no room\nS: 503 no\n", PENDING, id="no-room"),
+    ],
+)
+async def test_a_chunk_that_is_refused_ends_the_transaction(answers: str, state: RecipientState) -> None:
+    script = CHUNKS + "C: BDAT 3\nC: a\nC: BDAT 3\nC: b\n" + answers + "C: RSET\nS: 250 ok\n" + BYE
     async with submitting(script) as submitter:
         marks = Marks()
-        assert brief(await sent(submitter, BINARY, Streamed([b"a\r\n", b"b\r\n"]), marks)) == [("x@y.z", FAILED, 552, "5.3.4")]
+        assert (await sent(submitter, content=Streamed([b"a\r\n", b"b\r\n", b"c\r\n"]), marks=marks))[0].state is state
         assert marks.seen == []
         assert submitter.stands()
+
+
+@pytest.mark.parametrize(
+    ("answers", "state"),
+    [
+        pytest.param("S: 452 4.3.1 no room\nS: 503 no\n", PENDING, id="refused"),
+        pytest.param("S: 421 4.3.1 bye\n[CLOSE]\n", PENDING, id="421"),
+        pytest.param("S: 250 ok\n[CLOSE]\n", DOUBT, id="lost"),
+        pytest.param("S: 452 4.3.1 no room\nS: 250 ok\n", DOUBT, id="taken-without-a-chunk"),
+    ],
+)
+async def test_p27_the_answers_to_the_last_chunks(answers: str, state: RecipientState) -> None:
+    script = CHUNKS + "C: BDAT 3\nC: a\nC: BDAT 3 LAST\nC: b\n" + answers
+    async with submitting(script + (BYE if "503" in answers else "")) as submitter:
+        assert (await sent(submitter, content=Streamed([b"a\r\n", b"b\r\n"])))[0].state is state
 
 
 # --- several transactions ---------------------------------------------------------------------------------------------

@@ -172,6 +172,14 @@ def test_a_mask_leaves_the_rest_alone() -> None:
     assert masks(line) == f"* NO {USER} with *** [AUTHENTICATIONFAILED] abc".encode()
 
 
+def test_a_mask_leaves_the_domain_of_the_login_and_the_server_alone() -> None:
+    masks = Masks("sender@mail.example.org")
+    masks.hide(b"n,a=sender@mail.example.org,\1host=smtp.example.org\1port=587\1auth=Bearer abcdefghijklmnop\1\1")
+    line = b"550 5.1.1 <nobody@mail.example.org>: no such user at smtp.example.org, says "
+    assert masks(line + b"abcdefghijklmnop") == line + b"***"
+    assert masks(line + b"cdefghijklmnop") == line + b"***"  # what a server cut off
+
+
 def test_the_log_cuts_a_long_line_after_it_was_masked(tmp_path: Path) -> None:
     import io
 

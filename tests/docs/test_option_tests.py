@@ -1,7 +1,8 @@
-"""The options of a mailbox and the tests that show what each does.
+"""The options of a mailbox and of an account, and the tests that show what each does.
 
-*When* they act, at the next POP cycle, is shown for each of them by ``unit/engine/test_option_moment.py``, and for those of
-``integration/test_option_effects.py`` and ``integration/test_live.py`` with a running service and real servers too.
+*When* they act is shown for each of a mailbox's, at the next POP cycle, by ``unit/engine/test_option_moment.py``, and for those
+of ``integration/test_option_effects.py`` and ``integration/test_live.py`` with a running service and real servers too; for each
+of an account's, at start/restart or immediately, by ``unit/app/test_restart_pending.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from docs.pages import ROOT
-from postroom.settings import ListenerAccount, ListenerSettings, PopClient
+from postroom.settings import ListenerAccount, ListenerSettings, PopClient, SmtpClient
 from postroom.settings.option import options_of
 
 EFFECTS = "integration/test_option_effects.py"
@@ -71,6 +72,76 @@ TESTS: dict[str, tuple[str, ...]] = {
 }
 
 
+ACCOUNT = "unit/drivers/test_account_options.py"
+SENDING = "unit/engine/test_submit.py"
+COPIES = "unit/engine/test_filing.py"
+SUBMISSIONS = "unit/app/operations/test_account_adds.py"
+
+SENDER_TESTS: dict[str, tuple[str, ...]] = {
+    "server-type": (ACCOUNT, "unit/settings/test_smtp_rules.py::test_a_value_out_of_bounds_keeps_the_section_down"),
+    "server": (ACCOUNT,),
+    "port": (ACCOUNT,),
+    "smtp-connection-security": (
+        "unit/settings/test_smtp_rules.py::test_a_password_in_clear_is_warned_of",
+        ACCOUNT,
+        "dialogue/test_dialogue_smtp_login.py::test_nothing_is_said_where_tls_cannot_begin",
+    ),
+    "tls-ca-file": (ACCOUNT,),
+    "enable-authentication": (
+        f"{SENDING}::test_enable_authentication_acts_on_the_next_message_and_open_conversations_retire",
+        "unit/app/test_restart_pending.py::test_enable_authentication_alone_acts_at_once",
+    ),
+    "user": (ACCOUNT,),
+    "password": (ACCOUNT,),
+    "mail.<server-type>.auth.mechanisms": (f"{ACCOUNT}::test_the_mechanisms_choose_between_token_and_password",),
+    "client-id": (ACCOUNT,),
+    "tenant-authority": (ACCOUNT,),
+    "directory-id": (ACCOUNT,),
+    "scope": (ACCOUNT,),
+    "secret": (
+        f"{ACCOUNT}::test_the_secret_proves_the_application",
+        "unit/settings/test_smtp_rules.py::test_a_secret_that_is_not_written_is_secret_smtp",
+    ),
+    "grant-type": (ACCOUNT,),
+    "token-command": (ACCOUNT,),
+    "token-url": (ACCOUNT,),
+    "token-expiry-margin-time": (ACCOUNT,),
+    "connect-timeout": (ACCOUNT,),
+    "protocol-timeout": (
+        ACCOUNT,
+        "dialogue/test_dialogue_smtp_answers.py::test_the_answer_to_the_end_has_a_patience_of_its_own_that_protocol_timeout_can_only_raise",
+    ),
+    "enable-debug": (f"{SUBMISSIONS}::test_enable_debug_writes_the_conversation",),
+    "cnx-pool-size": (f"{SENDING}::test_no_more_conversations_are_open_than_the_pool_allows",),
+    "cnx-check-idle-time": (f"{SENDING}::test_a_conversation_idle_for_long_is_checked_and_for_longer_is_closed",),
+    "cnx-max-idle-time": (f"{SENDING}::test_a_conversation_idle_for_long_is_checked_and_for_longer_is_closed",),
+    "addresses": (
+        "unit/settings/test_smtp_rules.py::test_a_from_address_has_its_account",
+        "unit/app/test_restart_pending.py::test_a_new_address_is_sent_for_after_the_restart",
+    ),
+    "messages-per-minute": (f"{SENDING}::test_it_is_never_sent_faster_than_the_option_says",),
+    "in-doubt": (
+        f"{SENDING}::test_p27_a_doubt_is_sent_again_where_the_option_says_so",
+        f"{SENDING}::test_p27_a_lost_answer_is_a_doubt_that_waits_for_a_person",
+    ),
+    "retry-span": (f"{SENDING}::test_a_refusal_for_now_is_tried_as_long_as_the_option_says",),
+    "copy-in-sent": (f"{COPIES}::test_the_folder_is_the_options", f"{COPIES}::test_no_copy_is_wanted"),
+    "dkim-domain": (f"{SUBMISSIONS}::test_what_leaves_is_signed",),
+    "dkim-selector": (f"{SUBMISSIONS}::test_what_leaves_is_signed",),
+    "dkim-key": (f"{SUBMISSIONS}::test_what_leaves_is_signed",),
+    # those that mail.smtp.* alone can say
+    "mail.smtp.localhost": (
+        ACCOUNT,
+        "dialogue/test_dialogue_smtp_submit.py::test_the_name_under_which_we_present_ourselves_may_be_chosen",
+        "unit/settings/test_smtp_properties.py",
+    ),
+    "mail.smtp.from": (f"{SUBMISSIONS}::test_the_envelopes_sender", "unit/settings/test_smtp_properties.py"),
+    "mail.smtp.dsn.notify": (f"{SUBMISSIONS}::test_which_reports_are_asked_for", "unit/settings/test_smtp_properties.py"),
+    "mail.smtp.dsn.ret": (f"{SUBMISSIONS}::test_which_reports_are_asked_for", "unit/settings/test_smtp_properties.py"),
+}
+_SPELT = {"smtp-connection-security": "security", "cnx-pool-size": "pool_size"}  # the record's field, where it has another name
+_SPELT |= {"cnx-check-idle-time": "check_idle_time", "cnx-max-idle-time": "max_idle_time"}
+
 LISTENER_TESTS: dict[str, tuple[str, ...]] = {
     "listen": ("integration/test_listener_service.py::test_it_is_off_by_default_and_follows_the_file_at_a_start",),
     "security": ("integration/test_listener.py::test_starttls_comes_first",),
@@ -90,17 +161,18 @@ def _tests_of(path: str) -> Iterator[str]:
 
 def test_every_option_is_in_the_table() -> None:
     assert {option.name for option in options_of(PopClient).values()} <= set(TESTS)
+    assert {option.name for option in options_of(SmtpClient).values()} <= set(SENDER_TESTS)
     listener = {**options_of(ListenerSettings), **options_of(ListenerAccount)}
     assert {option.name for option in listener.values()} == set(LISTENER_TESTS)
 
 
 @pytest.mark.parametrize(
     ("option", "tests"),
-    [*TESTS.items(), *LISTENER_TESTS.items()],
-    ids=[*TESTS, *(f"smtp-listener {name}" for name in LISTENER_TESTS)],
+    [*TESTS.items(), *SENDER_TESTS.items(), *LISTENER_TESTS.items()],
+    ids=[*TESTS, *(f"smtp {name}" for name in SENDER_TESTS), *(f"smtp-listener {name}" for name in LISTENER_TESTS)],
 )
 def test_the_tests_of_an_option_exist_and_name_it(option: str, tests: tuple[str, ...]) -> None:
-    spellings = {option, option.replace("-", "_"), option.removeprefix("mail.<type>.").split(".")[-1]}
+    spellings = {option, option.replace("-", "_"), option.split(".")[-1], _SPELT.get(option, option)}
     written = ""
     for name in tests:
         path, _, function = name.partition("::")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
+from dataclasses import replace
 from typing import Any
 
-from fuzz.letters import GIVEN, check, check_refusal
+from fuzz.letters import GIVEN, check, check_octets, check_refusal
 from postroom.errors import DraftRefused
 from postroom.mime.compose import compose
 from postroom.mime.draft import DraftLimits, parse_draft
+from postroom.mime.original import original_of
+from postroom.mime.raw import RawEnvelope, take_raw
+from postroom.outbound import Recipient
 
 _LIMITS = DraftLimits(recipients=1000, octets=1024 * 1024)
 _INJECTED = [
@@ -225,3 +230,17 @@ def drafts(octets: bytes) -> None:
         document = None
     judge(document)
     judge(hostile(random.Random(octets)))
+
+
+def raw(octets: bytes) -> None:
+    """A message that is taken as it is, and a captured one that is answered."""
+    answer = parse_draft({"to": "a@example.org", "in_reply_to_message": "m", "text": "x", "html": "x", "quote": True})
+    check_octets(compose(answer, replace(GIVEN, original=original_of(octets))))
+    try:
+        taken = take_raw(octets, RawEnvelope("a@example.org", (Recipient("b@example.org"),)), GIVEN)
+    except DraftRefused as refused:
+        check_refusal(refused)
+        return
+    assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\0", taken.octets)
+    assert max(map(len, taken.octets.split(b"\r\n"))) <= 998
+    assert take_raw(taken.octets, RawEnvelope("", taken.envelope.recipients), GIVEN).octets == taken.octets

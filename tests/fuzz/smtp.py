@@ -36,8 +36,7 @@ def codec(octets: bytes) -> None:
         assert all(limit > 0 for limit in offered.limits.values())
         for provider in ("", "google", "microsoft"):
             for at in At:
-                judge(reply, at, provider)
-                assert str(fault_of(reply, at, place(587))).isprintable()
+                assert str(fault_of(judge(reply, at, provider, anonymous=not provider), reply, "mail.example.org")).isprintable()
     _content(octets, cuts)
     _commands(octets.decode("utf-8", "replace"))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fuzz import pop3, smtp
-from fuzz.drafts import drafts
+from fuzz.drafts import drafts, raw
 from postroom.drivers.imap_first import utc_day
 from postroom.drivers.provider import Providers
 from postroom.engine.first import arrived_before, ids_of
@@ -205,4 +205,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "answers": answers,
     "consents": consents,
     "drafts": drafts,
+    "raw": raw,
 }

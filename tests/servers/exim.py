@@ -119,6 +119,8 @@ class Exim:
 
     def start(self) -> None:
         """Start it; both listeners answer afterwards."""
+        # Exim's hints (when to try which host) are no promise, and a database that a kill left half made stops all delivery.
+        shutil.rmtree(self._directory / "spool" / "db", ignore_errors=True)
         root = os.geteuid() == 0
         with (self._directory / "log" / "stderr").open("ab") as log:
             self._process = subprocess.Popen(

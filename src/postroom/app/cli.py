@@ -18,6 +18,7 @@ from postroom.app import (  # noqa: F401 - they add their commands to the group
     cli_keys,
     cli_oauth,
     cli_outbox,
+    cli_pull,
     cli_shadow,
 )
 from postroom.app.root import chosen, cli, client_names, live_of, option_names, show_faults

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from postroom.app.root import cli, client_names, key_names, live_of
+from postroom.app.root import application_names, cli, client_names, key_names, live_of
 from postroom.app.terminal import print_json, run_to_end
 
 
@@ -24,6 +24,13 @@ def keys() -> None:
     "--client", "clients", multiple=True, help="Only this client's messages; may be repeated.", shell_complete=client_names
 )
 @click.option(
+    "--application",
+    "applications",
+    multiple=True,
+    help="Only this application's messages by pull; may be repeated.",
+    shell_complete=application_names,
+)
+@click.option(
     "--per-minute",
     type=click.IntRange(0),
     default=6000,
@@ -33,14 +40,25 @@ def keys() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, the key in it.")
 @click.argument("name")
 @click.pass_context
-def keys_create(context: click.Context, role: str, clients: tuple[str, ...], per_minute: int, as_json: bool, name: str) -> None:
+def keys_create(
+    context: click.Context,
+    role: str,
+    clients: tuple[str, ...],
+    applications: tuple[str, ...],
+    per_minute: int,
+    *,
+    as_json: bool,
+    name: str,
+) -> None:
     """Make a key. It is printed now and never again: only its hash is kept."""
     from postroom.app.core import at_work
     from postroom.app.operations import keys as operation
     from postroom.app.operations.roles import Role
 
     live = live_of(context)
-    made, key = run_to_end(lambda: at_work(live, lambda core: operation.create_key(core, name, Role(role), clients, per_minute)))
+    made, key = run_to_end(
+        lambda: at_work(live, lambda core: operation.create_key(core, name, Role(role), clients, per_minute, applications))
+    )
     if as_json:
         print_json({**operation.key_dict(made), "key": key.reveal()})
         return

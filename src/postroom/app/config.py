@@ -87,6 +87,7 @@ class Changes:
     changed: tuple[str, ...] = ()  # by their own values, or by a secret or authority that they use; it acts
     kept: tuple[str, ...] = ()  # clients that go on with their former values, because what is written is faulty
     waiting: tuple[str, ...] = ()  # sections whose change acts when the server is started again
+    applications: tuple[str, ...] = ()  # new, changed or gone
     restart_pending: tuple[str, ...] = ()  # smtp-clients that have something written which acts when they are restarted
     faults: tuple[Fault, ...] = ()  # of this reading, warnings among them
 
@@ -177,6 +178,11 @@ class Live:
                 section
                 for name, section in _AT_START.items()
                 if getattr(written, name) != getattr(running, name) and not _is_faulty(section, written)
+            ),
+            applications=tuple(
+                section
+                for section in {**running.applications, **merged.applications}
+                if running.applications.get(section) != merged.applications.get(section)
             ),
             restart_pending=tuple(section for section in self._started if self.pending(section)),
             faults=merged.faults,

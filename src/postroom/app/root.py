@@ -67,6 +67,18 @@ def client_names(context: click.Context, _parameter: click.Parameter, incomplete
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
+def application_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The applications of the configuration that read by pull, for the shell's completion."""
+    from postroom.app.config import default_file, load
+    from postroom.errors import ConfigError
+
+    try:
+        applications = load(context.find_root().params.get("file") or default_file(), os.environ).applications
+    except ConfigError:
+        return []
+    return [application.name for application in applications.values() if application.name.startswith(incomplete)]
+
+
 def key_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of the API's keys that act, for the shell's completion."""
     from postroom.app.config import Live, default_file, load

@@ -6,7 +6,7 @@ from postroom.app.core import Core
 from postroom.drivers import Account, Mailbox, open_submitter
 from postroom.engine.filing import Filer
 from postroom.engine.senders import Senders
-from postroom.engine.sent import Evidence, same_account, wants_copy
+from postroom.engine.sent import Evidence, same_account
 from postroom.engine.submit import Sending
 
 
@@ -18,6 +18,7 @@ def senders_of(core: Core) -> Senders:
         mailboxes = (core.mailbox(section) for section in core.live.configuration.clients)
         return same_account(account, (mailbox for mailbox in mailboxes if mailbox is not None), kit.providers)
 
+    filer = Filer(core.store, kit, core.observer, core.account, mailbox_for)
     sending = Sending(
         core.store,
         core.clock,
@@ -25,6 +26,6 @@ def senders_of(core: Core) -> Senders:
         lambda account: open_submitter(account, kit),
         Evidence(mailbox_for, kit).look,
         lambda account: kit.providers.limits_of(account.client, account.authorities),
-        lambda account: wants_copy(account, mailbox_for(account), kit.providers),
+        filer.wants,
     )
-    return Senders(core.account, sending, Filer(core.store, kit, core.observer, core.account, mailbox_for))
+    return Senders(core.account, sending, filer)

@@ -90,8 +90,10 @@ class Service:
             if self.awaited.get(section) != options:
                 self.log.event(events.RESTART_PENDING, client=section, options=", ".join(options))
         self.awaited = awaited
+        if changes.applications:
+            self.log.event(events.APPLICATIONS_CHANGED, applications=", ".join(changes.applications))
+            self.supervisor.worker.tell()  # a new one begins
         self.changed([*changes.added, *changes.removed, *changes.changed])
-        self.senders.changed(live.configuration.senders)  # what of theirs acts at once
         if self.listening is not None:
             self.listening.changed()
 
@@ -106,9 +108,9 @@ class Service:
 
     def changed(self, sections: Iterable[str]) -> None:
         """These clients have other settings or consents now, or are new, or gone."""
-        senders, sections = self.core.live.configuration.senders, list(sections)
-        self.supervisor.changed(section for section in sections if section not in senders)
-        self.senders.changed(section for section in sections if section in senders)
+        sections = list(sections)  # one that is gone may have been of either sort; each passes over what is not its own
+        self.supervisor.changed(sections)
+        self.senders.changed(sections)
 
     async def obey(self) -> None:
         """Carry out what persons told since the last look. Raises ``StoreError``."""
@@ -180,6 +182,7 @@ async def run_service(live: Live, log: Log, clock: Clock | None = None) -> None:
         service.listening = Keeping(service.core, log)
         listening = asyncio.create_task(service.listening.run())
         await service.ended.wait()
+        service.core.arrivals.end()
         for task in (watching, looking, listening):
             task.cancel()
         await asyncio.gather(watching, looking, listening, return_exceptions=True)

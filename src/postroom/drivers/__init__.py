@@ -103,11 +103,13 @@ class Submitter(Protocol):
     async def submit(self, envelope: Envelope, content: Content, about_to_commit: Commit) -> Sequence[DeliveryStatus]:
         """Send; return one status for each recipient, in their order: SENT, PENDING (refused for now), FAILED, or DOUBT.
 
-        ``about_to_commit`` is awaited once, before the octet after which the server may accept, with the recipients that it
-        has not refused; it is not called where none is left. DOUBT is said where no answer came after that. What concerns
+        ``about_to_commit`` is awaited before the octet after which the server may accept, with the recipients that it has
+        not refused; once, or once for each part where the server takes so many recipients in several parts only; it is not
+        called where none is left. DOUBT is said where no answer came after that. What concerns
         the account and not this message raises before anything may have been accepted: ``AuthError``, ``Throttled``
-        (limits and quotas), ``ConfigError``, the network's errors; then no recipient has changed. After an error or a DOUBT
-        ``stands`` tells whether the conversation can be used again.
+        (limits and quotas), ``ConfigError``, the network's errors; then no recipient has changed. Where the last answer
+        speaks of the account, its recipients are PENDING, and the next ``submit`` or ``check`` raises what it said. After
+        an error or a DOUBT ``stands`` tells whether the conversation can be used again.
         """
 
     async def check(self) -> None:

@@ -18,7 +18,17 @@ from urllib.parse import quote, urlsplit
 from postroom.drivers.limits import DEFAULT, Limits
 from postroom.errors import ConfigError
 from postroom.secret import Secret
-from postroom.settings import AuthoritySection, Client, GrantType, MailboxType, PopClient, ProxySettings, Security, ServerType
+from postroom.settings import (
+    AuthoritySection,
+    Client,
+    GrantType,
+    MailboxType,
+    PopClient,
+    ProxySettings,
+    Security,
+    ServerType,
+    SmtpClient,
+)
 
 _PORTS: Mapping[MailboxType | ServerType, Mapping[Security, int]] = {  # with TLS from the beginning: RFC 8314 section 7.3
     MailboxType.IMAP: {Security.SSL_TLS: 993, Security.START_TLS: 143, Security.NONE: 143},
@@ -78,6 +88,7 @@ class Place:
     compress: bool = False  # COMPRESS=DEFLATE (RFC 4978) where the server has it
     provider: str = ""  # whose server it is, where that is known
     limits: Limits = DEFAULT  # of its provider
+    presents: str = ""  # SMTP: the name under which EHLO is said; empty: the connection's own address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +255,7 @@ class Providers:
             compress=isinstance(client, PopClient) and client.compress,
             provider=provider.name if provider is not None else "",
             limits=self.limits_of(client, authorities),
+            presents=(isinstance(client, SmtpClient) and client.ehlo_name) or "",
         )
 
     def _manners(self, client: Client, authorities: Mapping[str, AuthoritySection]) -> Manners:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from postroom.drivers.provider import Place
 from postroom.errors import LoginRefused, Lost, PostroomError, SmtpReply, Throttled, TlsError
 from postroom.net.refusals import backoff_of, limit_of
 from postroom.wire.smtp.replies import Reply
@@ -69,6 +68,7 @@ class Rule:
     permanent: bool | None = None  # None: as the code says
     remedy: str = ""
     provider: str = ""
+    anonymous: bool = False  # only where nobody logged in, though the server offers it
     at: tuple[At, ...] = ()  # any of them
     code: tuple[int, ...] = ()  # any of them
     enhanced: tuple[str, ...] = ()  # any of them; "x.7.1" is 4.7.1 and 5.7.1
@@ -76,10 +76,11 @@ class Rule:
     retry_after: float | None = None  # seconds
     limit: int | None = None  # connections at once
 
-    def fits(self, reply: Reply, at: At, provider: str) -> bool:
+    def fits(self, reply: Reply, at: At, provider: str, anonymous: bool) -> bool:
         """Whether every condition holds."""
         return (
             self.provider in ("", provider)
+            and (anonymous or not self.anonymous)
             and (not self.at or at in self.at)
             and (not self.code or reply.code in self.code)
             and (not self.enhanced or reply.enhanced in self.enhanced or f"x{reply.enhanced[1:]}" in self.enhanced)
@@ -101,9 +102,9 @@ class Judgement:
     rule: Rule | None = None
 
 
-def judge(reply: Reply, at: At, provider: str) -> Judgement:
-    """Judge a refusal."""
-    rule = next((rule for rule in rules() if rule.fits(reply, at, provider)), None)
+def judge(reply: Reply, at: At, provider: str, *, anonymous: bool = False) -> Judgement:
+    """Judge a refusal. ``anonymous``: nobody logged in, though the server offers it."""
+    rule = next((rule for rule in rules() if rule.fits(reply, at, provider, anonymous)), None)
     permanent = not reply.passing
     if rule is not None:
         return Judgement(rule.scope, permanent if rule.permanent is None else rule.permanent, rule)
@@ -111,14 +112,11 @@ def judge(reply: Reply, at: At, provider: str) -> Judgement:
     return Judgement(scope, permanent)
 
 
-def fault_of(reply: Reply, at: At, place: Place) -> PostroomError:
+def fault_of(judgement: Judgement, reply: Reply, host: str) -> PostroomError:
     """A refusal of the account as an error: ``Throttled``, ``LoginRefused``, ``TlsError``, ``Lost``, else ``SmtpReply``."""
-    rule = judge(reply, at, place.provider).rule
-    said = f"{place.host}: {reply.words}"
-    advice = rule.advice if rule is not None else ""
-    what = rule.what if rule is not None else None
-    if rule is not None and what in _LESS:
-        return _throttled(rule, reply, said)
+    said = f"{host}: {reply.words}"
+    rule = judgement.rule
+    what, advice = (rule.what, rule.advice) if rule is not None else (None, "")
     match what:
         case What.AUTH:
             return LoginRefused(said, remedy=advice)
@@ -126,19 +124,20 @@ def fault_of(reply: Reply, at: At, place: Place) -> PostroomError:
             return TlsError(said, remedy=advice)
         case What.CLOSING:
             return Lost(said)
-    return SmtpReply(said, code=reply.code, enhanced=reply.enhanced, text=reply.text, remedy=advice)
+    less = throttled_by(judgement, reply, host)
+    return less or SmtpReply(said, code=reply.code, enhanced=reply.enhanced, text=reply.text, remedy=advice)
 
 
-def throttled_by(reply: Reply, at: At, place: Place) -> Throttled | None:
-    """What a refusal asks for, where that is less. None: it asks for nothing."""
-    rule = judge(reply, at, place.provider).rule
-    return _throttled(rule, reply, f"{place.host}: {reply.words}") if rule is not None and rule.what in _LESS else None
+def throttled_by(judgement: Judgement, reply: Reply, host: str) -> Throttled | None:
+    """What a refusal asks for, where that is less. None: it asks for nothing.
 
-
-def _throttled(rule: Rule, reply: Reply, said: str) -> Throttled:
-    """What the server's own words say of times and limits comes before what is known of its provider."""
+    What the server's own words say of times and limits comes before what is known of its provider.
+    """
+    rule = judgement.rule
+    if rule is None or rule.what not in _LESS:
+        return None
     after, limit = backoff_of(reply.text) or rule.retry_after, limit_of(reply.text) or rule.limit
-    return Throttled(said, retry_after=after, limit=limit, remedy=rule.advice)
+    return Throttled(f"{host}: {reply.words}", retry_after=after, limit=limit, remedy=rule.advice)
 
 
 # --- the table

@@ -15,7 +15,7 @@ from typing import Self
 from postroom.clock import Clock
 from postroom.drivers.provider import Place
 from postroom.drivers.refused import passing, refused
-from postroom.drivers.smtp_replies import At, fault_of, throttled_by
+from postroom.drivers.smtp_replies import At, Judgement, fault_of, judge, throttled_by
 from postroom.errors import Lost, PostroomError, RemoteProtocolError, SessionEnded, SmtpReply, TlsError
 from postroom.net.credentials import Answer, Credentials
 from postroom.net.stream import Dialer, Stream, Trace
@@ -43,6 +43,7 @@ class SmtpSession:
     capabilities: Capabilities = field(default_factory=Capabilities)
     masks: Masks = field(default_factory=Masks)  # what the trace and errors must not hold, whoever says it
     valid_until: float | None = None  # the end of the token that logged in
+    _logged_in: bool = False
     _logged_in_at: float = 0.0
 
     @classmethod
@@ -83,7 +84,7 @@ class SmtpSession:
             await self._start_tls(dialer)
 
     async def _hello(self) -> None:
-        name = commands.own_name(self.stream.own_address)
+        name = commands.own_name(self.place.presents or self.stream.own_address)
         answer = await self.ask(commands.ehlo(name))
         if answer.ok:
             self.capabilities = capabilities(answer)
@@ -109,9 +110,13 @@ class SmtpSession:
         self.capabilities = Capabilities()  # what was said in clear counts for nothing (RFC 3207 section 4.2)
         await self._hello()
 
+    def judge(self, reply: Reply, at: At) -> Judgement:
+        """What a refusal means."""
+        return judge(reply, at, self.place.provider, anonymous=not self._logged_in and bool(self.mechanisms))
+
     def fault(self, reply: Reply, at: At) -> PostroomError:
         """A refusal that concerns the account, or whoever comes from here, as an error."""
-        error = fault_of(reply, at, self.place)
+        error = fault_of(self.judge(reply, at), reply, self.place.host)
         return self._ended(error) if isinstance(error, Lost) else error
 
     # --- login
@@ -128,7 +133,7 @@ class SmtpSession:
             answer = await credentials.answer(self.mechanisms, self.place.host, self.place.port)
             reply, oauth = await self._authenticate(answer)
             if reply.ok:
-                self.valid_until, self._logged_in_at = answer.valid_until, self.clock.now()
+                self._logged_in, self.valid_until, self._logged_in_at = True, answer.valid_until, self.clock.now()
                 return
             no, trouble = await self._refusal(credentials, reply, oauth)
             if trouble is not None:
@@ -147,7 +152,7 @@ class SmtpSession:
         challenge = f" {oauth.challenge}" if oauth is not None else ""
         said = f"{self.place.host}: {reply.words}" + (f" ({oauth})" if oauth is not None else "")
         explained = await credentials.explain(reply.words + challenge)
-        trouble = throttled_by(reply, At.LOGIN, self.place) or passing(
+        trouble = throttled_by(self.judge(reply, At.LOGIN), reply, self.place.host) or passing(
             explained,
             said,
             lambda remedy: SmtpReply(said, code=reply.code, enhanced=reply.enhanced, text=reply.text, remedy=remedy),

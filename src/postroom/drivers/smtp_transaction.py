@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from postroom.drivers import Commit
-from postroom.drivers.smtp_replies import At, Scope, judge
+from postroom.drivers.smtp_replies import At, Scope
 from postroom.drivers.smtp_session import SmtpSession
 from postroom.errors import LocalProtocolError, Lost, PostroomError, RemoteProtocolError, TimedOut
 from postroom.outbound import Body, Content, DeliveryStatus, Envelope, Recipient, RecipientState
 from postroom.wire.smtp import commands
-from postroom.wire.smtp.content import Stuffing, whole
+from postroom.wire.smtp.content import LineEnds, Stuffing, whole
 from postroom.wire.smtp.replies import Reply
 
 _GROUP = 100  # commands in flight: their replies fit into what both ends hold (RFC 2920 section 3.1)
@@ -30,11 +30,6 @@ class Letter:
     content: Content
     octets: bytes | None  # all of the content, where it is small
 
-    @property
-    def binary(self) -> bool:
-        """Whether it goes in chunks (RFC 3030), which nothing else needs."""
-        return self.envelope.body is Body.BINARY
-
 
 class Transaction:
     """One of them. ``fault``: what its last answer said of the account, to be raised before anything else is sent."""
@@ -45,6 +40,7 @@ class Transaction:
         self._recipients = recipients
         self._commit = commit
         self._patience = patience  # seconds, for the answer to the end of the message
+        self._chunked = "CHUNKING" in session.capabilities  # measured: docs/decisions/0018
         self._statuses: list[DeliveryStatus | None] = [None] * len(recipients)
         self.fault: PostroomError | None = None
 
@@ -92,7 +88,7 @@ class Transaction:
         step = _GROUP if pipelining else 1
         for start in range(0, len(lines), step):
             group = lines[start : start + step]
-            along = pipelining and not self._letter.binary and start + step >= len(lines)
+            along = pipelining and not self._chunked and start + step >= len(lines)
             replies = await self._exchange([*group, b"DATA\r\n"] if along else group)
             data = replies.pop() if along and len(replies) > len(group) else None
             if start == 0 and not replies[0].ok:
@@ -108,16 +104,17 @@ class Transaction:
     async def _exchange(self, lines: list[bytes]) -> list[Reply]:
         """The replies to commands that are sent together, fewer only where the server takes its leave."""
         await self._session.write(b"".join(lines))
+        return await self._replies(len(lines))
+
+    async def _replies(self, count: int, timeout: float | None = None) -> list[Reply]:
         replies: list[Reply] = []
-        while len(replies) < len(lines):
-            replies.append(await self._session.reply())
-            if replies[-1].code == _SERVICE_ENDS:
-                break
+        while len(replies) < count and not (replies and replies[-1].code == _SERVICE_ENDS):
+            replies.append(await self._session.reply(timeout))
         return replies
 
     def _refuse(self, reply: Reply, at: At, numbers: Sequence[int] | None = None) -> None:
         """Note what a refusal means for these recipients, else all that wait. Raises what concerns the account."""
-        judgement = judge(reply, at, self._session.place.provider)
+        judgement = self._session.judge(reply, at)
         if judgement.scope is Scope.ACCOUNT:
             fault = self._session.fault(reply, at)
             if at is not At.END:
@@ -145,7 +142,7 @@ class Transaction:
     # --- content
 
     async def _send(self, data: Reply | None) -> None:
-        if not self._letter.binary:
+        if not self._chunked:
             data = data or await self._session.ask(b"DATA\r\n")
             if data.code != 354:
                 if data.ok:
@@ -155,48 +152,74 @@ class Transaction:
                 return
         octets = self._letter.octets
         if octets is None:
-            end = await (self._chunks() if self._letter.binary else self._stream())
+            await self._send_long()
+        elif not self._chunked:
+            await self._finish(whole(octets))
         else:
-            end = commands.bdat(len(octets), last=True) + octets if self._letter.binary else whole(octets)
-        if end:
-            await self._finish(end)
+            if self._lines_only and octets and not octets.endswith(b"\r\n"):
+                octets += b"\r\n"
+            await self._finish(commands.bdat(len(octets), last=True) + octets)
 
-    async def _stream(self) -> bytes:
-        """A long message without its end, which is returned; nothing where the server broke it off by a reply."""
+    @property
+    def _lines_only(self) -> bool:
+        return self._letter.envelope.body is not Body.BINARY
+
+    async def _send_long(self) -> None:
+        """All but the end of a long message, and its end behind the mark."""
         session = self._session
-        stuffing = Stuffing()
         try:
-            for piece in self._letter.content.pieces():
-                await session.write(stuffing.piece(piece), shown=b"{%d octets}" % len(piece))
-            return stuffing.end()
+            end, owed = await (self._chunks() if self._chunked else self._stream())
         except LocalProtocolError as error:
-            session.stream.abort()  # the dot must never follow
-            self._note(
-                RecipientState.FAILED, Reply(0, "5.6.0", (f"{error.detail}, and only BINARYMIME (RFC 3030) carries that".encode(),))
-            )
-            return b""
+            session.stream.abort()  # the end must never follow
+            words = f"{error.detail}, and only BINARYMIME (RFC 3030) carries that"
+            self._note(RecipientState.FAILED, Reply(0, "5.6.0", (words.encode(),)))
         except Lost:
             early = session.replies.reply()  # what it said before it hung up
             if early is None or early.ok:
                 raise
             self._refuse(early, At.DATA)
-            return b""
+        else:
+            if end:
+                await self._finish(end, owed)
 
-    async def _chunks(self) -> bytes:
-        """A long message in chunks, without the last, empty one (RFC 3030 section 2)."""
-        session = self._session
+    def _shown(self, octets: bytes) -> bytes:
+        """What a trace shows of content: how much it is."""
+        head = octets.find(b"\r\n") + 2 if self._chunked else 0
+        return b"%b{%d octets}" % (octets[:head].replace(b"\r\n", b" "), len(octets) - head)
+
+    async def _stream(self) -> tuple[bytes, int]:
+        """All but the end, which is returned, with the number of replies that are owed."""
+        stuffing = Stuffing()
         for piece in self._letter.content.pieces():
-            head = commands.bdat(len(piece), last=False)
-            await session.write(head + piece, shown=b"%b{%d octets}" % (head, len(piece)))
-            reply = await session.reply()
-            if not reply.ok:
-                self._refuse(reply, At.DATA)
-                await self._reset()
-                return b""
-        return commands.bdat(0, last=True)
+            stuffed = stuffing.piece(piece)
+            await self._session.write(stuffed, shown=self._shown(stuffed))
+        return stuffing.end(), 0
 
-    async def _finish(self, end: bytes) -> None:
-        """The octets after which the server may accept, and its answer."""
+    async def _chunks(self) -> tuple[bytes, int]:
+        """The same in chunks (RFC 3030 section 2). Nothing is returned where one was refused."""
+        session = self._session
+        ahead = 1 if "PIPELINING" in session.capabilities else 0
+        lines, held, owed = LineEnds(), b"", 0
+        for piece in self._letter.content.pieces():
+            if self._lines_only:
+                lines.check(piece)
+            if held:
+                chunk = commands.bdat(len(held), last=False) + held
+                await session.write(chunk, shown=self._shown(chunk))
+                owed += 1
+            if owed > ahead:
+                owed -= 1
+                if not (reply := await session.reply()).ok:
+                    self._refuse(reply, At.DATA)
+                    await self._replies(owed)
+                    await self._reset()
+                    return b"", 0
+            held = piece
+        held += lines.end()
+        return commands.bdat(len(held), last=True) + held, owed
+
+    async def _finish(self, end: bytes, owed: int = 0) -> None:
+        """The octets after which the server may accept, and its answer, behind the replies that it still owes."""
         session = self._session
         waiting = self._waiting
         await self._commit([self._recipients[number].address for number in waiting])
@@ -204,10 +227,8 @@ class Transaction:
             self._note(RecipientState.PENDING, Reply(0, lines=(b"the connection was lost before the end of the message was sent",)))
             return
         try:
-            await session.write(end, shown=b"{%d octets}" % len(end))
-            reply = await session.reply(self._patience)
-            if 300 <= reply.code < 400:
-                raise RemoteProtocolError(f"an answer to the end of a message: {reply.words}")
+            await session.write(end, shown=self._shown(end))
+            reply = _answer(await self._replies(1 + owed, self._patience))
         except (Lost, TimedOut, RemoteProtocolError) as error:  # RFC 1047: it may have been taken over
             session.stream.abort()
             self._note(RecipientState.DOUBT, Reply(0, lines=(f"no answer to the end of the message: {error}".encode(),)))
@@ -218,3 +239,10 @@ class Transaction:
         self._refuse(reply, At.END)
         if reply.code == _SERVICE_ENDS:
             session.stream.abort()
+
+
+def _answer(replies: Sequence[Reply]) -> Reply:
+    """The reply that counts: the first that is negative, else the last. Raises ``RemoteProtocolError``."""
+    if any(300 <= reply.code < 400 for reply in replies) or (replies[-1].ok and not all(reply.ok for reply in replies)):
+        raise RemoteProtocolError(f"an answer to the end of a message: {'; '.join(reply.words for reply in replies)}")
+    return next((reply for reply in replies if not reply.ok), replies[-1])

@@ -55,6 +55,7 @@ class Arrivals:
 
     def __init__(self) -> None:
         self._listening: dict[str, set[asyncio.Event]] = {}
+        self.ended = False  # nobody waits any longer
 
     @contextmanager
     def listening(self, section: str) -> Iterator[asyncio.Event]:
@@ -73,6 +74,11 @@ class Arrivals:
         for section in sections:
             for woken in self._listening.get(section, ()):
                 woken.set()
+
+    def end(self) -> None:
+        """Send everybody home who waits."""
+        self.ended = True
+        self.tell(list(self._listening))
 
 
 @dataclass

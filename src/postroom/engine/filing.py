@@ -23,7 +23,7 @@ from postroom.store import Store
 
 _CLAIM = 50  # copies claimed at once for one account, and filed over one conversation
 _AT_ONCE = 8  # accounts
-_IDLE = 30.0  # seconds after which to look without being told
+_IDLE = 10.0  # seconds after which to look without being told
 _FIRST, _LONGEST = 60.0, 3600.0  # seconds until a copy is tried again
 _GIVE_UP = 86_400.0  # seconds after which it is not
 _ASTRAY = 3600.0  # seconds that the clocks of server and machine may differ
@@ -41,6 +41,14 @@ class Filer:
     open: OpenSent = open_sent
     _told: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: bool = False
+
+    def wants(self, account: Account) -> bool:
+        """Whether copies of what the account sends are to be filed; tells of a folder that is named and cannot be reached."""
+        mailbox, folder = self.mailbox_for(account), folder_of(account)
+        if mailbox is None and folder is not None:
+            remark = "no copies are filed (copy-in-sent): no pop-client reads this account by IMAP"
+            self.observer.event(events.REMARK, client=account.client.section, folder=folder, remark=remark)
+        return wants_copy(account, mailbox, self.kit.providers)
 
     def tell(self) -> None:
         """There may be something to file."""

@@ -28,7 +28,10 @@ class Standing:
     _first_failed_at: float = 0.0
     _parked_until: float = 0.0  # by the clock that never steps
     _reported_at: float = -_PROVED
-    condition: Condition = field(default_factory=lambda: Condition("", Health.STARTING))
+    condition: Condition = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.condition = Condition(self.section, Health.STARTING)
 
     @property
     def parked_for(self) -> float:

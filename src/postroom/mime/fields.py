@@ -19,6 +19,7 @@ _LONGEST_WORD = 900  # octets that may stay without a blank: with the longest na
 _NAME = re.compile(r"[!-9;-~]{1,76}\Z")  # ftext, RFC 5322 section 2.2
 _BETWEEN = re.compile(r"(?<=[^ ]) (?=[^ ])")  # single blanks: there a line can be folded without changing the text
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+\Z")
+_QUOTABLE = re.compile(r"[A-Za-z0-9 !#$&'()+,./:;=?@^_`{|}~-]{0,60}\Z")  # readers differ about quoted pairs, angles and per cents
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")  # RFC 2045 section 5.1
 _Q_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")  # RFC 2047 section 5 (3)
 _ATTRIBUTE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+-.^_`{|}~")  # RFC 2231 section 7
@@ -129,7 +130,7 @@ def _end_of_word(text: str, start: int, label: str, by_q: bool, room: int) -> in
 
 def _parameter(key: str, content: str) -> list[str]:
     """One parameter; in pieces, each within a line, where it is long or beyond ASCII (RFC 2231 sections 3 and 4)."""
-    if content.isascii() and len(content) <= 60 and not unsafe(content):
+    if _QUOTABLE.match(content):
         return [f"{key}={content}" if _TOKEN.match(content) else f"{key}={quoted(content)}"]
     pieces = [""]
     for character in content:

@@ -250,7 +250,8 @@ class Reading:
             self._weigh(self._octets + 1, pointer)
             return b""
         try:
-            content = base64.b64decode(_BLANKS.sub("", text).encode("ascii"), validate=True)
+            bare = _BLANKS.sub("", text) if any(blank in text for blank in " \t\r\n") else text
+            content = base64.b64decode(bare.encode("ascii"), validate=True)
         except (binascii.Error, UnicodeEncodeError):
             self.fault(pointer, "no base64", valid, text)
             return b""

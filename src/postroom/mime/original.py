@@ -6,17 +6,16 @@ import re
 from dataclasses import dataclass
 
 from postroom.mime.addresses import Address, is_address, parse_list
-from postroom.mime.charsets import mime_name
 from postroom.mime.examine import HEAD, examine
-from postroom.mime.plain import text_of_html
 from postroom.mime.recipients import header_of, recipients
+from postroom.mime.text import BODY, text_of
 
 _FIELD = re.compile(
     rb"^(reply-to|from|to|cc|references|in-reply-to)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.IGNORECASE | re.MULTILINE
 )
 _IDENTITY = re.compile(r"<[!-;=?-~]{1,900}>")  # msg-id without blanks (RFC 5322 section 3.6.4)
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
-_TEXT = 512 * 1024  # octets of a message whose text is looked for
+_MOST_ANSWERED = 20  # addresses: a stranger must not make us write to hundreds
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +73,11 @@ def _mailboxes(value: bytes) -> tuple[Address, ...]:
         found = parse_list(_FOLD.sub(" ", _text(value)))
     except ValueError:
         found = [Address("", address) for address in recipients(b"To: " + value + b"\r\n")]
+    if len(found) > _MOST_ANSWERED:
+        return ()
     return tuple(Address(_decoded(name.encode()), address) for name, address in found if is_address(address))
 
 
 def _text_of(octets: bytes) -> str:
-    """The first text of the message that is no attachment; made of its HTML where there is no other. Empty when it has none."""
-    import email
-    from email.errors import MessageError
-    from email.message import Message
-
-    try:
-        message = email.message_from_bytes(octets[:_TEXT])
-        parts = [part for part in message.walk() if isinstance(part, Message) and part.get_content_disposition() != "attachment"]
-        for wanted in ("text/plain", "text/html"):
-            for part in parts:
-                if part.get_content_type() == wanted:
-                    text = _body(part.get_payload(decode=True), part.get_content_charset("utf-8"))
-                    return text if wanted == "text/plain" else text_of_html(text)
-    except (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return ""  # what the parser of the standard library stumbles over has no text that could be quoted
-    return ""
-
-
-def _body(octets: object, charset: str) -> str:
-    if not isinstance(octets, bytes):
-        return ""
-    name = mime_name(charset)
-    text = octets.decode("utf-8" if name in ("", "us-ascii") else name, "replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    """The message's own text, as far as ``text`` reads it. A charset may make halves of characters (UTF-7): they cannot be sent."""
+    return text_of(octets[:BODY], len(octets)).text.encode("utf-8", "replace").decode()

@@ -21,12 +21,13 @@ from postroom.mime.addresses import Address, parse_address, parse_list, parse_ma
 from postroom.mime.characters import shown
 from postroom.mime.compose import Given, collapsed, date_of
 from postroom.mime.examine import examine
+from postroom.mime.structure import ends_lines_in_crlf, longest_line
 from postroom.outbound import Body, Composed, Envelope, Recipient
 
 _LINE_END = re.compile(rb"\r+\n|\r|\n")
 _AUTHORS = (b"resent-sender", b"resent-from", b"sender", b"from")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)\r\n")
-_TOO_LONG = re.compile(rb"^[^\n]{1000}", re.MULTILINE)  # 998 and CR
+_TOO_LONG = re.compile(rb"^[^\n]{1000}", re.MULTILINE)  # with its CR
 _IDENTITY = re.compile(r"\s*(<[!-;=?-~]{1,900}>)\s*\Z")
 _REMOVED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 
@@ -50,8 +51,7 @@ class _Field:
 
 def take_raw(octets: bytes, hints: RawEnvelope, given: Given, *, most_recipients: int = 1000) -> Composed:
     """The message for the queue. Raises ``DraftRefused`` with all that is wrong; the pointers of its faults are empty."""
-    ends = octets.count(b"\r\n")
-    if octets.count(b"\n") != ends or octets.count(b"\r") != ends or not octets.endswith(b"\r\n"):
+    if not (ends_lines_in_crlf(octets) and octets.endswith(b"\r\n")):
         octets = _LINE_END.sub(b"\r\n", octets)
         octets += b"" if octets.endswith(b"\r\n") else b"\r\n"
     faults: list[DraftFault] = []
@@ -102,8 +102,7 @@ def _parted(octets: bytes, faults: list[DraftFault]) -> tuple[list[_Field], byte
 
 
 def _check(octets: bytes, header: Sequence[_Field], faults: list[DraftFault]) -> None:
-    longest = max(map(len, octets.split(b"\n")))  # far faster than to search, and mostly the end of it
-    if longest > 999 and (found := _TOO_LONG.search(octets)):
+    if longest_line(octets) > 998 and (found := _TOO_LONG.search(octets)):
         length = octets.index(b"\r\n", found.start()) - found.start()
         number = octets.count(b"\n", 0, found.start()) + 1
         _fault(faults, f"line {number} has {length} octets", "at most 998 in a line: encode the part as quoted-printable or base64")

@@ -11,12 +11,7 @@ from typing import NamedTuple
 from postroom.mime import fields
 from postroom.mime.charsets import encoded
 
-_LONG = re.compile(
-    rb"^[^\n]{80}", re.MULTILINE
-)  # with its CR: more than the 78 characters that a line should have (RFC 5322 section 2.1.1)
-_TOO_LONG = re.compile(rb"^[^\n]{1000}", re.MULTILINE)
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-_BEYOND = re.compile(rb"[\x00\x80-\xff]")
+_LINE, _LONGEST_LINE = 78, 998  # octets that a line should and must not exceed (RFC 5322 section 2.1.1)
 _MBOX = re.compile(rb"^From ", re.MULTILINE)  # some keepers of mail write ">From " instead (RFC 2049 section 3)
 _READABLE = 76  # octets that a text in quoted-printable may be longer: filters of spam think little of texts in base64
 _LINE_END = re.compile(r"\r\n?|\n")
@@ -45,7 +40,7 @@ def file_part(content: bytes, content_type: str, parameters: Sequence[tuple[str,
 def message_part(octets: bytes, filename: str) -> Part:
     """A message within a message: as one when it can stand there unencoded, else as a file (RFC 2046 section 5.2.1)."""
     where = disposition("attachment", filename)
-    if _BEYOND.search(octets) or _BARE.search(octets) or _TOO_LONG.search(octets):
+    if not (is_seven_bit(octets) and ends_lines_in_crlf(octets)) or longest_line(octets) > _LONGEST_LINE:
         return file_part(octets, "application/octet-stream", (), where)
     return Part(_content("message/rfc822", (), "7bit") + where, (octets,))
 
@@ -72,6 +67,21 @@ def canonical(text: str) -> str:
     return text if not text or text.endswith("\r\n") else f"{text}\r\n"
 
 
+def is_seven_bit(octets: bytes) -> bool:
+    """7bit data but for the lines (RFC 2045 section 2.7)."""
+    return octets.isascii() and b"\0" not in octets
+
+
+def ends_lines_in_crlf(octets: bytes) -> bool:
+    """Whether CR and LF stand together only."""
+    return octets.count(b"\r\n") == octets.count(b"\n") == octets.count(b"\r")
+
+
+def longest_line(octets: bytes) -> int:
+    """Octets of the longest line that ends in CRLF, without its end."""
+    return max(map(len, octets.split(b"\r\n")))
+
+
 def _content(content_type: str, parameters: Sequence[tuple[str, str]], how: str) -> bytes:
     header = fields.parameters("Content-Type", content_type, parameters)
     return header + fields.tokens("Content-Transfer-Encoding", [how])
@@ -90,7 +100,7 @@ def _boundary(seed: bytes, parts: Iterable[Part]) -> bytes:
 
 def _transfer(octets: bytes) -> tuple[str, bytes]:
     """How a text is encoded, and the result: not at all, or in the way that is shorter (RFC 2045 section 6)."""
-    if not (_BEYOND.search(octets) or _LONG.search(octets) or _MBOX.search(octets)):
+    if is_seven_bit(octets) and longest_line(octets) <= _LINE and not _MBOX.search(octets):
         return "7bit", octets
     printable = _MBOX.sub(b"=46rom=20=\r\n", binascii.b2a_qp(octets, istext=True))
     if len(printable) > (len(octets) + 2) // 3 * 4 * 78 // 76 + _READABLE:  # what base64 would take

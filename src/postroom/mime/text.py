@@ -185,9 +185,11 @@ def _characters(octets: bytes, charset: str) -> str:
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start >= len(octets) - 3:  # a character that was cut
+        if error.reason == "unexpected end of data":  # a character that was cut
             return octets[: error.start].decode("utf-8")
-        return octets.decode("utf-8" if name == "utf-8" and error.start > 0 else "cp1252", "replace")
+    text = octets.decode("utf-8", "replace")
+    # Where nothing but ASCII can be read as UTF-8, it is none.
+    return text if any(c > "\x7f" and c != "\ufffd" for c in text) else octets.decode("cp1252", "replace")
 
 
 def _of_html(text: str) -> str:
@@ -213,4 +215,4 @@ def _of_html(text: str) -> str:
             seen.append("\n" if name in _BLOCKS else "")
     seen.append(_BLANKS.sub(" ", text[at:]))
     plain = html.unescape("".join(seen)).replace("\xa0", " ")
-    return _EMPTY_LINES.sub("\n\n", "\n".join(line.strip() for line in plain.split("\n")))
+    return _EMPTY_LINES.sub("\n\n", "\n".join(" ".join(line.split()) for line in plain.split("\n")))

@@ -33,7 +33,7 @@ class SmtpClient:
     oauth_user: None = None  # the account that logs in is the one whose token it is
 
     # what has no option of its own, and a property of mail.smtp.* says (``smtp_properties``)
-    ehlo_name: str | None = None  # under which EHLO is said; None: this machine's
+    ehlo_name: str | None = None  # under which EHLO is said; None: the connection's own address
     envelope_from: str | None = None  # who is the sender in the envelope; None: whoever is in From
     dsn_notify: tuple[str, ...] = ()  # NEVER, or of SUCCESS, FAILURE, DELAY (RFC 3461 section 4.1); empty: as the server likes
     dsn_ret: str = ""  # FULL or HDRS (RFC 3461 section 4.3); empty: as the server likes

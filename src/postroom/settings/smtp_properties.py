@@ -122,7 +122,7 @@ class SmtpProperties:
         values.host,
         "The name under which Postroom presents itself to the server in EHLO.",
         valid=_HOST,
-        default_words="The name of this machine where it is a whole one, else its address in brackets",
+        default_words="The address of this end of the connection, in brackets",
     )
     envelope_from: str | None = _property(
         f"{_TYPE}.from",

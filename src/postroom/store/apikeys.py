@@ -14,9 +14,10 @@ from postroom.errors import ConfigError
 from postroom.store.database import Database, changed
 from postroom.store.ids import PublicIds
 
-_COLUMNS = "public_id, name, role, clients, per_minute, created_at, used_at, revoked_at"
+_COLUMNS = "public_id, name, role, clients, per_minute, created_at, used_at, revoked_at, applications"
 _INSERT = """
-INSERT INTO api_keys (public_id, name, role, digest, clients, per_minute, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO api_keys (public_id, name, role, digest, clients, applications, per_minute, created_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 _FIND = f"SELECT digest, {_COLUMNS} FROM api_keys WHERE digest = ? AND revoked_at IS NULL"  # noqa: S608 - constants
 _ALL = f"SELECT {_COLUMNS} FROM api_keys ORDER BY id"  # noqa: S608 - constants
 _NAMED = "SELECT 1 FROM api_keys WHERE name = ? AND revoked_at IS NULL"
@@ -36,6 +37,7 @@ class ApiKey:
     created_at: float
     used_at: float | None = None  # coarse
     revoked_at: float | None = None
+    applications: tuple[str, ...] = ()  # sections that it reads by pull; empty: all, where ``clients`` is empty too
 
 
 class ApiKeys:
@@ -46,13 +48,21 @@ class ApiKeys:
         self._clock = clock
         self._ids = ids
 
-    async def add(self, name: str, role: str, digest: bytes, clients: tuple[str, ...] = (), per_minute: int = 0) -> ApiKey:
+    async def add(
+        self,
+        name: str,
+        role: str,
+        digest: bytes,
+        clients: tuple[str, ...] = (),
+        per_minute: int = 0,
+        applications: tuple[str, ...] = (),
+    ) -> ApiKey:
         """Keep a new key by its hash. Raises ``ConfigError`` where one that is not revoked has the name."""
         now = self._clock.now()
         (public_id,) = self._ids.take(now, 1)
-        row = (public_id, name, role, digest, json.dumps(clients), per_minute, now)
+        row = (public_id, name, role, digest, json.dumps(clients), json.dumps(applications), per_minute, now)
         await self._db.run(lambda db: _add(db, name, row))
-        return ApiKey(public_id, name, role, clients, per_minute, now)
+        return ApiKey(public_id, name, role, clients, per_minute, now, applications=applications)
 
     async def find(self, digest: bytes) -> ApiKey | None:
         """The key of a hash, unless it is revoked."""
@@ -86,4 +96,5 @@ def _find(db: apsw.Connection, digest: bytes) -> ApiKey | None:
 
 
 def _read(row: Any) -> ApiKey:
-    return ApiKey(row[0], row[1], row[2], tuple(json.loads(row[3])), *row[4:])
+    clients, applications = tuple(json.loads(row[3])), tuple(json.loads(row[8]))
+    return ApiKey(row[0], row[1], row[2], clients, row[4], row[5], row[6], row[7], applications)

@@ -127,7 +127,7 @@ class Applications:
 
         def job(db: apsw.Connection) -> None:
             if db.execute("SELECT 1 FROM applications WHERE section = ?", (section,)).fetchone() is None:
-                raise NotFound(f"{section} has not begun yet")
+                raise NotFound(f"{section} has not begun yet", remedy="The service begins it, or postroom run --once.")
             db.execute(_FILL.format(last=_LAST), (section, 0, since, 1))
 
         await self._db.run(job)

@@ -85,7 +85,7 @@ class Leased(NamedTuple):
 class Verdict(enum.Enum):
     """What came of a token."""
 
-    TAKEN = "taken"
+    TAKEN = "done"
     DEAD = "dead"  # refused for good, or for the last time
     STALE = "stale"  # the lease is another's by now, or was ended before, or never was; nothing was changed
 

@@ -11,7 +11,7 @@ _PIECE = re.compile(rb"[A-Za-z0-9+/=_.~-]{12,}")  # of base64 or of a token: a s
 
 
 class Masks:
-    """The secrets of one conversation. ``user`` is none of them."""
+    """The secrets of one conversation. ``user`` is none of them, nor a part of it."""
 
     def __init__(self, user: str = "") -> None:
         self._open = {user.encode(), b""}
@@ -20,7 +20,8 @@ class Masks:
     def hide(self, response: bytes) -> None:
         """From now on a response of an exchange, what it is made of, and the base64 of both are masked."""
         parts = [part.removeprefix(b"auth=Bearer ") for part in re.split(rb"[\0\x01]", response)]
-        secret = {response, *(part for part in parts if not part.startswith(_PLAIN))} - self._open
+        self._open |= {part for part in parts if part.startswith(_PLAIN)}
+        secret = {response, *parts} - self._open
         found = {*self._known, *secret, *(base64.b64encode(part) for part in secret)}
         self._known = sorted((each for each in found if len(each) >= _SHORTEST), key=len, reverse=True)
 
@@ -30,7 +31,11 @@ class Masks:
             return line
         for known in self._known:
             line = line.replace(known, MASK)
-        return _PIECE.sub(lambda found: MASK if any(found[0] in known for known in self._known) else found[0], line)
+        return _PIECE.sub(lambda found: MASK if self._tells(found[0]) else found[0], line)
+
+    def _tells(self, piece: bytes) -> bool:
+        """Whether a piece is one of a secret, and not of what is none."""
+        return any(piece in known for known in self._known) and not any(piece in known for known in self._open)
 
 
 _PLAIN = (b"user=", b"host=", b"port=", b"n,a=")  # of XOAUTH2 and OAUTHBEARER (RFC 7628 section 3.1)

@@ -28,7 +28,7 @@ export const SERVICE_ACCOUNTS = 'service-accounts'; // stands for all of them, w
 const asPerson = {
   grant_types: ['authorization_code', 'refresh_token', DEVICE, 'password'],
   response_types: ['code'],
-  redirect_uris: ['http://127.0.0.1/callback', 'http://localhost/callback', 'http://127.0.0.1/', 'http://localhost/', OUT_OF_BAND],
+  redirect_uris: ['http://127.0.0.1/callback', 'http://localhost/callback', 'http://127.0.0.1/', 'http://localhost/', 'http://127.0.0.1/oauth/callback', OUT_OF_BAND],
   application_type: 'native', // any port of the loopback address
   id_token_signed_response_alg: 'ES256',
   scope,

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from outgoing import handed
 from postroom.app.config import Live, load
 from postroom.app.core import Core
@@ -143,3 +145,17 @@ async def test_an_account_has_the_consent_of_its_section(tmp_path: Path) -> None
         assert account.consented_at == 7.0
         assert service.core.login(A) == account
         assert service.core.account("smtp-client-none") is None
+
+
+@pytest.mark.parametrize("text", ["", SENDER.replace("= true", "= false")], ids=["gone", "login"])
+async def test_a_sender_is_told_what_acts_at_once_and_none_is_told_without_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    other = "[smtp-client-b]\nserver = b.example.org\naddresses = b.example\n"
+    here = Here(tmp_path, SENDER + other)
+    async with here.service() as service:
+        told: list[str] = []
+        monkeypatch.setattr(service.senders, "changed", lambda sections: told.extend(sections))
+        here.file.write_text(text + other)
+        service.reload()
+    assert told == [A]

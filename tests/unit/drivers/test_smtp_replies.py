@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from fakes import place
 from postroom.drivers.smtp_replies import At, Rule, Scope, What, fault_of, judge, read_rules, rules, throttled_by
 from postroom.errors import Fate, LoginRefused, Lost, PostroomError, SmtpReply, Throttled, TlsError
 from postroom.wire.smtp.replies import Replies, Reply
@@ -26,7 +24,8 @@ def heard(line: str) -> Reply:
 
 
 def fault(line: str, provider: str = "", at: At = At.MAIL) -> PostroomError:
-    return fault_of(heard(line), at, replace(place(587), provider=provider))
+    reply = heard(line)
+    return fault_of(judge(reply, at, provider), reply, "mail.example.org")
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -36,7 +35,7 @@ def fault(line: str, provider: str = "", at: At = At.MAIL) -> PostroomError:
 def test_an_entry_is_chosen_for_its_example_by_itself(rule: Rule) -> None:
     reply = heard(rule.example)
     assert not reply.ok
-    assert judge(reply, rule.at[0] if rule.at else At.END, rule.provider).rule is rule
+    assert judge(reply, rule.at[0] if rule.at else At.END, rule.provider, anonymous=rule.anonymous).rule is rule
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
@@ -146,5 +145,12 @@ def test_a_limit_is_the_servers_before_what_is_known_of_it() -> None:
 
 
 def test_a_refused_login_is_a_wish_for_less_only_where_it_says_so() -> None:
-    assert throttled_by(heard("454 4.7.0 Too many login attempts"), At.LOGIN, place(587)) is None
-    assert throttled_by(heard("421 4.7.0 too many connections"), At.LOGIN, place(587)) is not None
+    for line, less in (("454 4.7.0 Temporary authentication failure", False), ("421 4.7.0 too many connections", True)):
+        reply = heard(line)
+        assert (throttled_by(judge(reply, At.LOGIN, ""), reply, "mail.example.org") is not None) is less
+
+
+def test_a_refusal_of_who_did_not_log_in_concerns_the_account() -> None:
+    reply = heard("554 5.7.1 <a@example.org>: Relay access denied")
+    assert judge(reply, At.RCPT, "", anonymous=True).scope is Scope.ACCOUNT
+    assert judge(reply, At.RCPT, "").scope is Scope.RECIPIENT

@@ -16,7 +16,7 @@ from postroom import events
 from postroom.drivers import Account, Mailbox
 from postroom.drivers.limits import DEFAULT
 from postroom.engine.filing import Filer
-from postroom.engine.sent import Evidence, wants_copy
+from postroom.engine.sent import Evidence
 from postroom.engine.submit import Sender, Sending
 from postroom.errors import ConnectError, ImapStatus, Lost, StoreError
 from postroom.model import WorkKind, WorkState
@@ -65,7 +65,7 @@ class Registry:
             self.server.conversation,
             Evidence(self.mailbox_for, self.kit, self.box).look,
             lambda _account: DEFAULT,
-            lambda account: wants_copy(account, self.mailbox, self.kit.providers),
+            self.filer().wants,
         )
         await asyncio.wait_for(Sender(SECTION, lambda: self.accounts[SECTION], around).drain(), 20)
 
@@ -142,6 +142,13 @@ async def test_no_copy_is_wanted(registry: Registry, account: dict[str, object],
     registry.accounts[SECTION], registry.mailbox = sender(**account), of
     await registry.send()
     assert await registry.store.outbox.filings.lanes() == frozenset()
+
+
+async def test_a_folder_that_nobody_can_reach_is_told_of(registry: Registry) -> None:
+    registry.accounts[SECTION], registry.mailbox = sender(copy_in_sent="Gesendet"), None
+    await registry.send()
+    [remark] = registry.observer.of(events.REMARK)
+    assert (remark["client"], remark["folder"]) == (SECTION, "Gesendet")
 
 
 async def test_the_folder_is_the_options(registry: Registry) -> None:

@@ -157,7 +157,11 @@ async def test_each_recipient_has_its_own_fate_and_a_repeat_concerns_the_unfinis
     assert told == [("deferred", "later@example.org", "450 4.2.1 busy"), ("failed", "never@example.org", "550 5.1.1 unknown")]
 
 
-async def test_a_refusal_for_now_is_tried_for_five_days_and_then_given_up(office: Office) -> None:
+@pytest.mark.parametrize(("options", "hours"), [({}, 120), ({"retry_span": 6 * 3600.0}, 6)], ids=["default", "shorter"])
+async def test_a_refusal_for_now_is_tried_as_long_as_the_option_says(
+    office: Office, options: dict[str, object], hours: float
+) -> None:
+    office.account = account(**options)
     office.server.plans[b"0000"] = [Plan(answer=(451, "4.3.0", "later"))] * 1000
     [public_id] = await office.hand_in(1)
     waits = []
@@ -169,7 +173,7 @@ async def test_a_refusal_for_now_is_tried_for_five_days_and_then_given_up(office
     assert row.state is WorkState.DEAD
     assert row.recipients[0].state is S.FAILED
     assert "refused for longer than retry-span" in row.recipients[0].words
-    assert 120 * 3600 <= office.clock.now() - START < 121.5 * 3600
+    assert hours * 3600 <= office.clock.now() - START < (hours + 1.5) * 3600
     assert waits[:3] == pytest.approx([60, 120, 240], abs=2)
     assert max(waits) == pytest.approx(3600, abs=2)
     assert not office.server.taken

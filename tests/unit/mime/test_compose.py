@@ -206,16 +206,21 @@ def test_a_boundary_stands_nowhere_in_the_parts() -> None:
     assert again.octets.count(boundary.encode()) == 1
 
 
-def test_automatic_mail_priority_and_further_headers() -> None:
-    header = header_of(composed(auto_submitted=True, priority="low", headers=[["X-A", "ä"], ["X-A", "b"], ["List-Id", "<a.b>"]]))
-    assert (header["Auto-Submitted"], header["X-Priority"], header["Importance"]) == ("auto-generated", "5", "low")
+def test_p30_automatic_mail_says_so() -> None:
+    assert header_of(composed(auto_submitted=True))["Auto-Submitted"] == "auto-generated"
+    assert "Auto-Submitted" not in header_of(composed())
+
+
+def test_priority_and_further_headers() -> None:
+    header = header_of(composed(priority="low", headers=[["X-A", "ä"], ["X-A", "b"], ["List-Id", "<a.b>"]]))
+    assert (header["X-Priority"], header["Importance"]) == ("5", "low")
     assert header["List-Id"] == "<a.b>"
 
 
 # --- answers and forwards
 
 
-def test_an_answer_joins_the_thread() -> None:
+def test_p29_an_answer_joins_the_thread() -> None:
     given = replace(GIVEN, original=original_of(ORIGINAL))
     draft = parse_draft({"in_reply_to_message": "m1", "text": "It comes.", "quote": True})
     made = compose(draft, given)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from postroom.mime import recipients as recipients_module
 from postroom.mime.recipients import HEADER, chosen, header_line, header_of, recipients
 
 
@@ -195,3 +196,25 @@ def test_a_list_made_to_be_slow_is_read_in_its_time(piece: str) -> None:
     before = time.process_time()
     to(piece * (HEADER // len(piece)))
     assert time.process_time() - before < 5.0
+
+
+# --- who is named
+
+
+@pytest.mark.parametrize(
+    ("value", "people"),
+    [
+        ("Ann <a@x.org>", [("Ann", "a@x.org")]),
+        ('"Doe, \\"Q\\" John" <d@x.org>, b@x.org', [('Doe, "Q" John', "d@x.org"), ("", "b@x.org")]),
+        ("=?utf-8?q?J=C3=BCrgen?=\r\n =?utf-8?b?IE0=?= <j@x.org>", [("Jürgen M", "j@x.org")]),
+        ("Team: A <a@x.org>, b@x.org;", [("A", "a@x.org"), ("", "b@x.org")]),
+        ("a@x.org (Ann)", [("", "a@x.org")]),
+        ("undisclosed-recipients:;", []),
+        ("<>", []),
+    ],
+    ids=["name", "quoted", "encoded", "group", "comment", "nobody", "empty"],
+)
+def test_people_have_names(value: str, people: list[tuple[str, str]]) -> None:
+    header = f"X-From: no@x.org\r\nFrom: {value}\r\nTo: t@x.org\r\n".encode()
+    assert [tuple(person) for person in recipients_module.people(header, "From")] == people
+    assert [tuple(person) for person in recipients_module.people(header, "To")] == [("", "t@x.org")]

@@ -73,8 +73,9 @@ def test_the_thread_of_a_message() -> None:
         (["From: Bee, Ann <a@b>"], [("", "a@b")]),  # not valid, but its meaning is plain
         (["From: nobody"], []),
         (["From: a@b_c"], []),
+        (["From: a@b", "Reply-To: " + ",".join(f"{at}@x" for at in range(21))], [("", "a@b")]),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_who_is_answered(lines: list[str], answer: list[tuple[str, str]]) -> None:
     assert original(*lines).answer_to == tuple(Address(*one) for one in answer)
@@ -83,7 +84,7 @@ def test_who_is_answered(lines: list[str], answer: list[tuple[str, str]]) -> Non
 @pytest.mark.parametrize(
     ("lines", "body", "text"),
     [
-        ([], "Hello\r\n", "Hello\n"),
+        ([], "Hello\r\n", "Hello"),
         (["Content-Type: text/html"], "<p>Hello", "Hello"),
         (["Content-Type: text/plain; charset=x-none"], "ü", "ü"),
         (["Content-Type: text/plain; charset=idna"], "ü", "ü"),

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 from postroom.app.core import Core
+from postroom.app.operations.pull import find_application
 from postroom.app.operations.roles import MEANINGS, Role
 from postroom.app.operations.shown import moment
 from postroom.errors import ConfigError
@@ -51,8 +52,10 @@ def _written(number: int, length: int) -> str:
     return "".join(reversed(digits))
 
 
-async def create_key(core: Core, name: str, role: Role, clients: Sequence[str], per_minute: int) -> tuple[ApiKey, Secret]:
-    """Make a key, for some clients or all. Raises ``ConfigError``."""
+async def create_key(
+    core: Core, name: str, role: Role, clients: Sequence[str], per_minute: int, applications: Sequence[str] = ()
+) -> tuple[ApiKey, Secret]:
+    """Make a key, for some clients and applications or all. Raises ``ConfigError``."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"'{name}' is no name for a key", value=name, valid="up to 64 letters, digits, dots, hyphens, underscores"
@@ -61,7 +64,8 @@ async def create_key(core: Core, name: str, role: Role, clients: Sequence[str], 
     digest = digest_of(key.reveal())
     assert digest is not None
     sections = tuple(dict.fromkeys(core.live.find_client(client) for client in clients))
-    return await core.store.api_keys.add(name, role.value, digest, sections, per_minute), key
+    reads = tuple(dict.fromkeys(find_application(core.live, application).section for application in applications))
+    return await core.store.api_keys.add(name, role.value, digest, sections, per_minute, reads), key
 
 
 async def revoke_key(core: Core, name: str) -> None:
@@ -77,6 +81,7 @@ def key_dict(key: ApiKey) -> dict[str, object]:
         "name": key.name,
         "role": key.role,
         "clients": list(key.clients),
+        "applications": list(key.applications),
         "per_minute": key.per_minute,
         "created": moment(key.created_at),
         "used": moment(key.used_at),
@@ -92,6 +97,7 @@ def key_lines(keys: Sequence[ApiKey]) -> Iterator[str]:
     for key in keys:
         state = f"revoked {moment(key.revoked_at)}" if key.revoked_at is not None else f"used {moment(key.used_at) or 'never'}"
         seen = f", sees {', '.join(key.clients)}" if key.clients else ""
+        seen += f", reads for {', '.join(key.applications)}" if key.applications else ""
         yield f"{key.name:{width}}  {key.role:11}  {state}{seen}"
 
 

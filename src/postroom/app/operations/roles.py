@@ -18,7 +18,8 @@ class Role(enum.Enum):
 MEANINGS: Mapping[Role, str] = {
     Role.ADMIN: "may do everything, and alone changes clients and hands out addresses to connect them",
     Role.OPERATOR: "reads everything, restarts, pauses and resumes clients, and looks after what is sent",
-    Role.APPLICATION: "reads the messages of the clients that its key names, or of all, sends, and sees what it sent itself",
+    Role.APPLICATION: "reads the messages of the clients that its key names, or of all, by pull those of its "
+    "applications; sends, and sees what it sent itself",
     Role.READER: "reads everything and changes nothing",
 }
 
@@ -26,6 +27,7 @@ _ALL = frozenset(Role)
 _READ = frozenset({Role.ADMIN, Role.OPERATOR, Role.READER})
 _OPERATE = frozenset({Role.ADMIN, Role.OPERATOR})
 _ADMIN = frozenset({Role.ADMIN})
+_PULL = frozenset({Role.ADMIN, Role.APPLICATION})
 
 ALLOWED: Mapping[str, frozenset[Role]] = {
     "list_messages": _ALL,
@@ -48,5 +50,12 @@ ALLOWED: Mapping[str, frozenset[Role]] = {
     "resume_client": _OPERATE,
     "connect_client": _ADMIN,
     "revoke_connect": _ADMIN,
+    "list_applications": _ALL,
+    "lease_messages": _PULL,
+    "acknowledge_messages": _PULL,
+    "refuse_messages": _PULL,
+    "extend_leases": _PULL,
+    "list_dead_letters": _ALL,
+    "replay_messages": _OPERATE,
 }
 """By the name of the operation, which is its ``operationId``. What is not here nobody may."""

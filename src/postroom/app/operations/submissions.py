@@ -133,7 +133,7 @@ async def _original(core: Core, draft: Draft) -> tuple[Original | None, str, str
 
 def _default_from(core: Core, draft: Draft, served: str) -> str:
     """Who writes where the draft says nothing: the address that the answered message came to, else the option's."""
-    if draft.in_reply_to_message and served and core.live.configuration.route(served) is not None:
+    if draft.in_reply_to_message and served and core.live.route(served) is not None:
         return served
     return core.live.configuration.processing.default_from_address or ""
 
@@ -141,7 +141,7 @@ def _default_from(core: Core, draft: Draft, served: str) -> str:
 def _sender(core: Core, composed: Composed, hand: Hand) -> SmtpClient:
     """The account that sends it. Raises ``DraftRefused``."""
     address = composed.envelope.mail_from
-    section = hand.client or core.live.configuration.route(address)
+    section = hand.client or core.live.route(address)
     client = core.live.sender(section) if section is not None else None
     if client is not None:
         return client

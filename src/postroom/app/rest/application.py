@@ -17,7 +17,7 @@ from postroom.app.metrics import Exposition
 from postroom.app.observing import Log
 from postroom.app.operations.clients import Clients
 from postroom.app.operations.connecting import Connecting
-from postroom.app.rest import clients, connect, messages, submissions, system
+from postroom.app.rest import clients, connect, messages, pull, submissions, system
 from postroom.app.rest.draft import SCHEMAS
 from postroom.app.rest.guard import Guard
 from postroom.app.rest.problems import SCHEMA, Problem, of_error, of_validation, request_id, response
@@ -57,6 +57,7 @@ def api() -> FastAPI:
     application = _Api(title="Postroom", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, openapi_url=None)
     for router in (
         messages.router,
+        pull.router,
         submissions.router,
         submissions.sending,
         clients.router,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Header, Path, Request, Response
 from pydantic import Field
+from pydantic.config import JsonDict
 
 from postroom.app.operations import commands
 from postroom.app.operations.clients import Client as Found
@@ -26,7 +27,18 @@ ClientId = Annotated[str, Path(alias="id", max_length=120, description="The clie
 IfMatch = Annotated[
     str | None, Header(max_length=80, description="The ETag that was read: nothing is done where it is no longer that one.")
 ]
+_NO_OTHERS: JsonDict = {"additionalProperties": False}  # names that the pattern does not have
 _TAG = {"ETag": {"description": "Changes with everything that can be edited.", "schema": {"type": "string"}}}
+
+
+class Queue(Answer):
+    """What an smtp-client has to send."""
+
+    ready: int = Field(description="Wait to be sent.")
+    sending: int
+    in_doubt: int = Field(description="Wait for a person.")
+    failed: int = Field(description="Were given up; each can be replayed.")
+    oldest_age: float | None = Field(description="Of the oldest that waits to be sent.")
 
 
 class State(Answer):
@@ -35,6 +47,8 @@ class State(Answer):
     client: str
     address: str | None
     shadow: bool
+    queue: Queue | None = Field(description="Null for a mailbox, which sends nothing.")
+    restart_pending: list[str] = Field(description="Options of an smtp-client, written and not acting before its restart.")
     labels: dict[str, str]
     health: Literal["starting", "working", "retrying", "paused", "needs a person", "disabled", "stale"]
     proved_age: float | None = Field(description="Since the last check that demonstrated the path to the mailbox.")
@@ -99,17 +113,26 @@ class NewClient(Form):
     """A section to be written."""
 
     id: Section = Field(description="The section: pop-client-<name> or smtp-client-<name>.")
-    options: dict[Option, Value] = Field(max_length=100, description="Options by name, as `postroom options` has them.")
-    labels: dict[Label, LabelValue] = Field(default_factory=dict, max_length=32, description="Names and values of your own.")
+    options: dict[Option, Value] = Field(
+        max_length=100, json_schema_extra=_NO_OTHERS, description="Options by name, as `postroom options` has them."
+    )
+    labels: dict[Label, LabelValue] = Field(
+        default_factory=dict, max_length=32, json_schema_extra=_NO_OTHERS, description="Names and values of your own."
+    )
 
 
 class ClientChange(Form):
     """What to change; all else stays."""
 
     options: dict[Option, Value | None] = Field(
-        default_factory=dict, max_length=100, description="Options by name; null takes one out of the section."
+        default_factory=dict,
+        max_length=100,
+        json_schema_extra=_NO_OTHERS,
+        description="Options by name; null takes one out of the section.",
     )
-    labels: dict[Label, LabelValue | None] = Field(default_factory=dict, max_length=32, description="Labels; null takes one away.")
+    labels: dict[Label, LabelValue | None] = Field(
+        default_factory=dict, max_length=32, json_schema_extra=_NO_OTHERS, description="Labels; null takes one away."
+    )
 
 
 class Edited(Answer):
@@ -173,7 +196,7 @@ async def change_client(
     return Edited(id=section, warnings=list(warnings(remarks)))
 
 
-@router.delete("/clients/{id}", status_code=204, responses=problems(412))
+@router.delete("/clients/{id}", status_code=204, response_class=Response, responses=problems(412))
 async def delete_client(
     request: Request, core: CoreHere, clients: ClientsHere, key: KeyHere, client_id: ClientId, if_match: IfMatch = None
 ) -> None:
@@ -182,19 +205,19 @@ async def delete_client(
     request.app.state.reload()
 
 
-@router.post("/clients/{id}/restart", status_code=202)
+@router.post("/clients/{id}/restart", status_code=202, response_class=Response)
 async def restart_client(core: CoreHere, key: KeyHere, client_id: ClientId) -> None:
     """End the client's conversation and begin it anew, with its settings as they are; within a second."""
     await commands.restart_client(core, find(core.live, client_id), key.name)
 
 
-@router.post("/clients/{id}/pause", status_code=204)
+@router.post("/clients/{id}/pause", status_code=204, response_class=Response)
 async def pause_client(core: CoreHere, key: KeyHere, client_id: ClientId) -> None:
     """Let the client stand still after the cycle that runs, until it is resumed; a restart of the service does not end it."""
     await commands.pause_client(core, find(core.live, client_id), key.name)
 
 
-@router.post("/clients/{id}/resume", status_code=204)
+@router.post("/clients/{id}/resume", status_code=204, response_class=Response)
 async def resume_client(core: CoreHere, client_id: ClientId) -> None:
     """Let the client go on. One that was not paused goes on all the same."""
     await commands.resume_client(core, find(core.live, client_id))

@@ -41,7 +41,7 @@ async def connect_client(request: Request, core: CoreHere, key: KeyHere, client_
     return Invitation(address=address, expires=moment(ends))
 
 
-@router.delete("/clients/{id}/connect", status_code=204)
+@router.delete("/clients/{id}/connect", status_code=204, response_class=Response)
 async def revoke_connect(core: CoreHere, client_id: ClientId) -> None:
     """Take back the addresses that were handed out for a client and not used."""
     await operation.revoke_connect(core, find(core.live, client_id))

@@ -15,16 +15,19 @@ from postroom.app.core import Core
 from postroom.app.operations import messages as operation
 from postroom.app.rest.operation import Answer, CoreHere, KeyHere, routes
 from postroom.app.rest.problems import Problem, fault
+from postroom.errors import ConfigError
 from postroom.model import MessageRow, Reference
 from postroom.store.apikeys import ApiKey
 
 router = routes("Messages")
 
+_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 Text = str | SkipJsonSchema[None]
+Moment = Annotated[str, Field(pattern=_MOMENT, json_schema_extra={"format": "date-time"})] | SkipJsonSchema[None]
 
 ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+Cursor = Annotated[str, Field(pattern=f"^{ID}$")] | SkipJsonSchema[None]
 MessageId = Annotated[str, Path(alias="id", pattern=f"^{ID}$", description="The id of a message, or of a copy.")]
-_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 
 
 class Copy(Answer):
@@ -72,11 +75,8 @@ async def list_messages(
     key: KeyHere,
     client: Annotated[Text, Query(max_length=200, description="Only this client's: the section, or its short name.")] = None,
     address: Annotated[Text, Query(max_length=320, description="Only those of mailboxes that served this address.")] = None,
-    since: Annotated[
-        Text,
-        Query(pattern=_MOMENT, json_schema_extra={"format": "date-time"}, description="Captured then or later (RFC 3339)."),
-    ] = None,
-    after: Annotated[Text, Query(pattern=f"^{ID}$", description="Behind this one: `next` of the page before.")] = None,
+    since: Annotated[Moment, Query(description="Captured then or later (RFC 3339).")] = None,
+    after: Annotated[Cursor, Query(description="Behind this one: `next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="Most items of the page.")] = 50,
 ) -> Messages:
     """List messages, the newest first. A key that names clients sees theirs alone."""
@@ -128,7 +128,11 @@ def _seen(core: Core, key: ApiKey, client: str | None) -> tuple[str, ...] | None
     """The sections to look at, empty for all; None where there is nothing to see."""
     if client is None:
         return key.clients
-    section = operation.known_section(core.live, client)
+    try:
+        section = operation.known_section(core.live, client)
+    except ConfigError:
+        words = "client is not the name of one client"
+        raise Problem(422, f"{words}.", errors=[fault(words, parameter="client")]) from None  # which there are is not everyone's
     return None if key.clients and section not in key.clients else (section,)
 
 

@@ -237,7 +237,7 @@ def _told(each: Mapping[str, Any]) -> dict[str, str]:
         words = _WORDS[each["type"]].format_map(each.get("ctx", {}))
     except KeyError:
         words = "is not valid"
-    where, *path = each["loc"]
+    where, *path = [step for step in each["loc"] if step != "[key]"]  # of a name that is wrong itself
     if where == "body":
         name = str(path[-1]) if path else "the body"
         return fault(f"{name} {words}", path=path)

@@ -120,7 +120,8 @@ async def test_a_raw_message_is_sent_as_it_is(web: Web) -> None:
 
 
 async def test_an_answer_threads_and_comes_from_the_address_that_was_written_to(web: Web) -> None:
-    original = b"From: Ann <ann@example.com>\r\nTo: shop@example.org\r\nSubject: Where?\r\nMessage-ID: <q@example.com>\r\n\r\nWhere is it?\r\n"
+    header = b"From: Ann <ann@example.com>\r\nTo: shop@example.org\r\nSubject: Where?\r\nMessage-ID: <q@example.com>\r\n"
+    original = header + b"\r\nWhere is it?\r\n"
     [message] = await capture(web.core, "pop-client-shop", [original], address="shop@example.org")
     told = await submit(web, {"in_reply_to_message": message, "text": "On its way.", "quote": True})
     assert told.status == 202, told.json
