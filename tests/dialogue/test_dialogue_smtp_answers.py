@@ -21,7 +21,7 @@ from postroom.errors import (
     TimedOut,
     TlsError,
 )
-from postroom.outbound import RecipientState
+from postroom.outbound import Octets, RecipientState
 from submission import BYE, LINES, SENDS, TEXT, Marks, Streamed, brief, hello, plainly, sent, submitting, to
 
 SENT, PENDING, FAILED, DOUBT = RecipientState.SENT, RecipientState.PENDING, RecipientState.FAILED, RecipientState.DOUBT
@@ -282,8 +282,14 @@ async def connected(serve: Serve = until_data) -> AsyncIterator[tuple[SmtpSubmit
         yield submitter, seen
 
 
-async def test_p27_nothing_complete_reaches_the_server_before_the_mark() -> None:
-    parts = [b"x" * 70 + b"\r\n", b".\r\n.", b"\r\n"] * 4000
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([b"x" * 70 + b"\r\n", b".\r\n.", b"\r\n"] * 4000, id="pieces"),
+        pytest.param([(b"x" * 70 + b"\r\n.\r\n.\r\n") * 4000], id="one-piece"),
+    ],
+)
+async def test_p27_nothing_complete_reaches_the_server_before_the_mark(parts: Sequence[bytes]) -> None:
     whole = b"".join(parts)
     async with connected() as (submitter, seen):
 
@@ -294,7 +300,7 @@ async def test_p27_nothing_complete_reaches_the_server_before_the_mark() -> None
             raise StoreError("no mark")
 
         with pytest.raises(StoreError):
-            await submitter.submit(to(), Streamed(parts), commit)
+            await submitter.submit(to(), Octets(whole) if len(parts) == 1 else Streamed(parts), commit)
         assert not submitter.stands()
     assert b"\r\n.\r\n" not in seen
 
