@@ -34,8 +34,8 @@ def test_the_sections_of_the_readme_are_read_without_a_fault(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("guide", "clients"),
     [
-        ("gmail", ["pop-client-support", "pop-client-orders", "pop-client-letters"]),
-        ("microsoft", ["pop-client-orders", "pop-client-boss"]),
+        ("gmail", ["pop-client-support", "pop-client-orders", "pop-client-letters", "smtp-client-support"]),
+        ("microsoft", ["pop-client-orders", "pop-client-boss", "smtp-client-orders"]),
     ],
 )
 def test_the_sections_of_the_guides_are_read_without_a_fault(guide: str, clients: list[str], tmp_path: Path) -> None:
