@@ -17,7 +17,7 @@ from postroom.drivers import Account
 from postroom.drivers.limits import DEFAULT, Limits
 from postroom.engine.attempt import Sighting
 from postroom.engine.submit import Sender, Sending
-from postroom.errors import ConnectError, Lost, Throttled, TokenRefused
+from postroom.errors import ConnectError, LoginRefused, Lost, Throttled, TokenRefused
 from postroom.model import Health, WorkState
 from postroom.outbound import DeliveryStatus, Outgoing, RecipientState, SubmissionRow
 from postroom.settings import InDoubt
@@ -290,6 +290,20 @@ async def test_p28_a_dead_token_parks_the_account_and_no_mail_fails(office: Offi
     assert office.server.received() == [b"%04d" % number for number in range(500)]
     assert all(r.attempts <= 1 for r in await office.rows())
     assert await office.states() == {"done": 500}
+
+
+async def test_a_refusal_that_all_conversations_meet_at_once_is_one(office: Office) -> None:
+    office.account = account(pool_size=8)
+    await office.hand_in(100)
+    office.server.login = LoginRefused("454 4.7.0 Temporary authentication failure")
+    async with office.running() as sender:
+        await until(lambda: sender.standing.parked_for > 0)
+        for _ in range(500):
+            await asyncio.sleep(0)
+        assert (sender.standing.failures, sender.standing.parked_for) == (1, 5)
+        office.server.login = None
+        office.clock.advance(6)
+        await until(lambda: len(office.server.taken) == 100)
 
 
 async def test_an_account_that_cannot_connect_harms_no_mail_and_is_tried_less_and_less(hasty: Office) -> None:
