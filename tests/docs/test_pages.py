@@ -36,6 +36,7 @@ def test_the_sections_of_the_readme_are_read_without_a_fault(tmp_path: Path) -> 
     [
         ("gmail", ["pop-client-support", "pop-client-orders", "pop-client-letters", "smtp-client-support"]),
         ("microsoft", ["pop-client-orders", "pop-client-boss", "smtp-client-orders"]),
+        ("application", ["pop-client-desk"]),
     ],
 )
 def test_the_sections_of_the_guides_are_read_without_a_fault(guide: str, clients: list[str], tmp_path: Path) -> None:
@@ -67,6 +68,7 @@ def clients_of(page: str, folder: Path) -> list[str]:
         "token_uri": "https://oauth2.example/token",
     }
     (folder / "client_secret.txt").write_text("x-1234567890")
+    (folder / "desk.password").write_text("x-1234567890")
     (folder / "client_secret.json").write_text(json.dumps(application))
     (folder / "robot.json").write_text(json.dumps(robot))
     text = "\n".join(re.findall(r"```ini\n(.*?)```", page, re.DOTALL))

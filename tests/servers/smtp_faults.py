@@ -226,3 +226,7 @@ class SmtpFaults:
     def octets(self, number: int) -> bytes:
         """A message of the record, as it was sent."""
         return (self._directory / f"{number}.eml").read_bytes()
+
+    def throw_away(self, number: int) -> None:
+        """Take a message's octets away; its line in the record stays."""
+        (self._directory / f"{number}.eml").unlink(missing_ok=True)
