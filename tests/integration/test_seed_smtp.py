@@ -10,85 +10,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from running import PATIENCE, Here, Record, Service, oauth
-from test_rest_service import ask, new_key
+from running import PATIENCE, Here, Service, oauth
+from sending_gmail import Api, P, S, at_google, gmail, send, taken
 from test_seed import quoted
 
 from servers.authority import OTHER, TEST, Authority, TokenRequest
 from servers.dovecot import Dovecot
 from servers.dovecot_config import PASSWORD
-from servers.smtp_faults import Fault, Manner, SmtpFaults, Taken
+from servers.smtp_faults import Fault, SmtpFaults
 from servers.waiting import wait_for
 
-S, P = "smtp-client", "pop-client"
-OPEN = Manner(auth_required=False)  # takes mail of everybody, and a login of whoever wants one
 Options = dict[str, str]
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Here:
-    return Here(tmp_path)
-
-
-@pytest.fixture
-def google(here: Here, authority: Authority) -> Here:
-    """The built-in authorities of Google and Microsoft are this machine's."""
-    here.put("authority-google", {"token_endpoint": authority.token_url})
-    here.put("authority-microsoft", {"token_endpoint": f"{authority.url}/{{tenant}}/oauth2/v2.0/token"})
-    here.put("secret-gmail", {"password": TEST.secret})
-    return here
-
-
-def basic(server: SmtpFaults, user: str, **more: object) -> dict[str, object]:
-    """An account with its password, after STARTTLS; whether it logs in is not written."""
-    options = {"server": server.host, "port": server.port, "tls-ca-file": server.ca_file, "user": user, "password": PASSWORD}
-    return {**options, **{name.replace("_", "-"): value for name, value in more.items()}}
-
-
-def gmail(server: SmtpFaults, user: str, refresh_token: str, **more: object) -> dict[str, object]:
-    """An account as the text's own steps configure it, and what they leave out."""
-    google = {"client-id": TEST.id, "password": refresh_token, "secret": "gmail", "tenant-authority": "google"}
-    options = {**google, "mail.smtp.auth.mechanisms": "XOAUTH2"}
-    return {**basic(server, user), **options, **{name.replace("_", "-"): value for name, value in more.items()}}
-
-
-def send(here: Here, user: str) -> Record:
-    """Send a message from this process; what became of it."""
-    given = ("--from", user, "--to", "reader@example.test", "--subject", "hello", "--text", "hello")
-    return here.command("send", *given, "--json", "--wait").object
-
-
-class Api:
-    """A running service's API, with which mail is handed in and looked at."""
-
-    def __init__(self, here: Here, service: Service, user: str) -> None:
-        self._key = new_key(here)
-        self.service, self.user = service, user
-
-    def hand_in(self) -> str:
-        """Hand a message in; its Message-ID."""
-        document = {"from": self.user, "to": ["reader@example.test"], "subject": "hello", "text": "hello"}
-        status, answer = ask(self.service, self._key, "POST", "/v1/submissions", document)
-        assert status == 202, answer
-        return str(answer["message_id"])
-
-    def sent(self) -> dict[str, str]:
-        """The state of each submission by its Message-ID."""
-        items = ask(self.service, self._key, "GET", "/v1/submissions")[1]["items"]
-        return {known["message_id"]: known["state"] for known in items}
-
-    def shows_pending(self, *options: str) -> None:
-        """What waits for the account's restart comes to be just this."""
-
-        def look() -> bool:
-            return bool(ask(self.service, self._key, "GET", f"/v1/clients/{S}")[1]["state"]["restart_pending"] == [*options])
-
-        wait_for(look, f"pending {options}", timeout=PATIENCE)
-
-
-def taken(server: SmtpFaults, user: str) -> list[Taken]:
-    """What the server took over of a sender."""
-    return [known for known in server.taken() if known.sender == user]
+def google(tmp_path: Path, authority: Authority) -> Here:
+    return at_google(Here(tmp_path), authority)
 
 
 def asked(here: Here, authority: Authority, user: str) -> TokenRequest:
