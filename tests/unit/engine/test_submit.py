@@ -413,6 +413,71 @@ async def test_enable_authentication_acts_on_the_next_message_and_open_conversat
     assert office.server.logins == [True, False]
 
 
+async def test_an_idle_conversation_retires_as_soon_as_enable_authentication_changes(office: Office) -> None:
+    office.account = account(enable_authentication=True)
+    async with office.running() as sender:
+        await until(lambda: sender.standing.condition.health is Health.WORKING)
+        assert office.server.open == 1
+        office.account = account(enable_authentication=False)
+        sender.poke()
+        await until(lambda: office.server.open == 0)
+
+
+async def test_a_restart_waits_for_the_message_under_way_as_long_as_it_takes(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postroom.engine.submit._GRACE", 0.0)  # what is under way at an end of everything has no time at all
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        reached.set()
+        await go_on.wait()
+
+    office.account, office.server.gate = account(pool_size=1), slowly
+    await office.hand_in(2)
+    async with office.running() as sender:
+        await reached.wait()
+        office.account = account(pool_size=1, user="other")
+        sender.restart()
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert (office.server.taken, len(office.server.accounts)) == ([], 1)
+        go_on.set()
+        await until(lambda: len(office.server.taken) == 2)
+        assert [of.client.user for of in office.server.accounts] == ["", "other"]
+    assert office.server.received() == [b"0000", b"0001"]
+    assert await office.states() == {"done": 2}
+
+
+async def test_a_restart_does_not_wait_for_the_next_message_that_the_rate_allows(office: Office) -> None:
+    office.account = account(messages_per_minute=1)
+    await office.hand_in(2)
+    async with office.running() as sender:
+        await until(lambda: len(office.server.taken) == 1)
+        sender.restart()
+        await until(lambda: bool(office.observer.of(events.SENDER_RESTARTED)))
+    assert office.clock.now() == START
+    assert len(office.server.taken) == 1
+
+
+async def test_an_end_of_everything_is_not_held_up_by_a_restart_that_waits(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postroom.engine.submit._GRACE", 0.0)
+    reached = asyncio.Event()
+
+    async def for_ever() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    office.server.gate = for_ever
+    await office.hand_in(1)
+    async with office.running() as sender:
+        await reached.wait()
+        sender.restart()
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert office.server.taken == []
+
+
 async def test_a_paused_account_sends_nothing_until_it_is_resumed(office: Office) -> None:
     async with office.running() as sender:
         sender.pause(on=True)
