@@ -56,7 +56,7 @@ class Office:
         return Sender(SECTION, lambda: self.account, sending)
 
     async def hand_in(self, count: int, *recipients: str) -> list[str]:
-        return [(await self.store.outbox.hand_in(handed(b"%04d" % number, *recipients)))[0] for number in range(count)]
+        return [(await self.store.outbox.hand_in(handed(b"%04d" % number, *recipients)))[0].id for number in range(count)]
 
     async def drain(self) -> None:
         """Send what is due now, by a sender of its own."""
