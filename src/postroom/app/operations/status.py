@@ -260,7 +260,8 @@ def _queue_words(queue: LaneCounts, now: float) -> str:
 def _queue_remedies(client: str, queue: LaneCounts) -> Iterator[str]:
     """What a person does about mail that waits for one."""
     if queue.waiting:
-        yield f"in doubt: postroom outbox list --state in-doubt --client {client}; postroom outbox resolve ID --as sent|resend|failed"
+        what = "postroom outbox resolve ID --as sent|resend|failed"
+        yield f"in doubt: postroom outbox list --state in-doubt --client {client}; {what}"
     if queue.dead:
         yield f"given up: postroom outbox list --state failed --client {client}; postroom outbox replay ID"
 
