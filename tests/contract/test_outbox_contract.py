@@ -136,6 +136,29 @@ async def test_a_marked_submission_cannot_be_cancelled(desk: Desk) -> None:
     assert (await desk.one(public_id)).recipients[0].state is S.SENDING
 
 
+async def test_what_an_ended_process_left_is_a_persons_to_decide_also_where_no_account_takes_it_up(desk: Desk) -> None:
+    """As where a section was taken out of the file after a kill: nobody claims its lane any more."""
+    marked, _ = await desk.store.outbox.hand_in(handed(b"1", "a@example.org", "b@example.org"))
+    claimed, _ = await desk.store.outbox.hand_in(handed(b"2"))
+    replayed, _ = await desk.store.outbox.hand_in(handed(b"3"))
+    first, _, _ = await desk.store.outbox.take(SECTION, 3)
+    await desk.store.outbox.record([Mark(first.work, first.numbers)], [])
+    person = desk.open()
+    with pytest.raises(StateRefused, match="being worked on"):
+        await person.outbox.resolve(marked, S.SENT)
+    desk.store.close()
+    desk.store = person
+    with pytest.raises(StateRefused, match="the server may have accepted it"):
+        await person.outbox.cancel(marked)
+    row = await person.outbox.resolve(marked, S.SENT, "a@example.org")
+    assert (row.state, [known.state for known in row.recipients]) == (W.READY, [S.SENT, S.DOUBT])
+    history = [(passage.event, passage.address) for passage in await person.outbox.passages(marked)]
+    assert history == [("doubt", "a@example.org"), ("doubt", "b@example.org"), ("resolved", "a@example.org")]
+    assert (await person.outbox.cancel(claimed)).state is W.CANCELLED
+    assert (await person.outbox.replay(replayed, "smtp-client-b")).client == "smtp-client-b"
+    assert [one.public_id for one in await person.outbox.take("smtp-client-b", 5)] == [replayed]
+
+
 async def test_a_late_definite_answer_settles_the_doubt_of_its_own_attempt(desk: Desk) -> None:
     public_id = (await desk.store.outbox.hand_in(handed(b"1")))[0].id
     slow = desk.store

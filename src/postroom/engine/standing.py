@@ -13,7 +13,8 @@ from postroom.model import Condition, Health
 from postroom.store import Store
 
 _PROVED = 30.0  # seconds between two reports of the same health
-_PROOF = 3600.0  # seconds after which the way to the server is proved without mail
+PROOF = 3600.0
+"""Seconds after which the way to the server is proved without mail."""
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Standing:
     def proof_due(self) -> bool:
         """Whether the way to the server is to be proved although there is no mail."""
         proved_at = self.condition.proved_at
-        old = proved_at is None or self.clock.now() - proved_at >= _PROOF
+        old = proved_at is None or self.clock.now() - proved_at >= PROOF
         return (self.trying or old) and not self.parked_for
 
     @property

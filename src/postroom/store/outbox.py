@@ -38,6 +38,7 @@ from postroom.store.blobs import HEADER, Blobs
 from postroom.store.capture import segment_committed
 from postroom.store.database import Database
 from postroom.store.ids import PublicIds
+from postroom.store.processes import Processes
 
 _LARGE = 64 * 1024  # octets from which on a message is read in pieces while it is sent
 _INTERRUPTED = "the process ended before the server's answer was recorded"
@@ -101,13 +102,14 @@ _LANES = "SELECT DISTINCT lane FROM work WHERE state IN ('ready', 'leased') AND 
 class Outbox:
     """The queue of one store."""
 
-    def __init__(self, db: Database, clock: Clock, blobs: Blobs, ids: PublicIds, holder: str) -> None:
+    def __init__(self, db: Database, clock: Clock, blobs: Blobs, ids: PublicIds, processes: Processes) -> None:
         self._db = db
         self._clock = clock
         self._blobs = blobs
         self._ids = ids
-        self._holder = holder
-        self.filings = filings.Filings(db, clock, holder)
+        self._holder = processes.holder
+        self._living = processes.living
+        self.filings = filings.Filings(db, clock, processes.holder)
 
     async def hand_in(self, handed: Handed) -> tuple[SubmissionRow, bool]:
         """Keep a submission; durable when this returns. It as it is kept, and whether it is a new one.
@@ -185,6 +187,9 @@ class Outbox:
 
         def job(db: apsw.Connection) -> SubmissionRow:
             number = outbox_rows.number_of(db, public_id)
+            # Where no account takes it up any more, nobody else would find out that whoever claimed it is gone.
+            if outbox_rows.abandoned(db, number, self._living):
+                _interrupt(db, [number], now)
             change(db, number, now)
             return outbox_rows.by_number(db, number)
 
@@ -287,16 +292,22 @@ def _take(db: apsw.Connection, client: str, holder: str, now: float, limit: int)
     pieces = work.claim(db, WorkKind.SUBMIT, client, holder, now, limit)
     if not pieces:
         return []
-    numbers = json.dumps([piece.subject for piece in pieces])
-    doubtful = db.execute(_DOUBTFUL, (numbers, _INTERRUPTED, now)).fetchall()
-    if doubtful:
-        rows: list[list[object]] = [[number, "doubt", address, _INTERRUPTED] for number, address in doubtful]
-        db.execute(_PASSAGE, (json.dumps(rows), now))
+    subjects = [piece.subject for piece in pieces]
+    _interrupt(db, subjects, now)
+    numbers = json.dumps(subjects)
     found = {row[0]: row for row in json.loads(str(db.execute(_LOAD, (numbers,)).get))}
     people: dict[int, list[Any]] = {}
     for row in json.loads(str(db.execute(_LOAD_RECIPIENTS, (numbers,)).get)):
         people.setdefault(row[0], []).append(row)
     return [_outgoing(piece, found[piece.subject], people.get(piece.subject, [])) for piece in pieces]
+
+
+def _interrupt(db: apsw.Connection, numbers: Sequence[int], now: float) -> None:
+    """What was just being sent when its process ended is in doubt."""
+    doubtful = db.execute(_DOUBTFUL, (json.dumps(numbers), _INTERRUPTED, now)).fetchall()
+    if doubtful:
+        rows: list[list[object]] = [[number, "doubt", address, _INTERRUPTED] for number, address in doubtful]
+        db.execute(_PASSAGE, (json.dumps(rows), now))
 
 
 def _outgoing(piece: Work, row: Sequence[Any], people: Sequence[Sequence[Any]]) -> Outgoing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import apsw
@@ -21,6 +22,7 @@ FROM submissions s JOIN work w ON w.id = s.work"""
 _PASSAGES = "SELECT at, event, address, words FROM passages WHERE submission = ? ORDER BY id"
 _REFERENCE = 'SELECT segment, "offset", length, digest FROM submissions WHERE id = ?'
 _WORK = "SELECT w.id, w.state FROM submissions s JOIN work w ON w.id = s.work WHERE s.id = ?"
+_CLAIMED = "SELECT w.id, w.holder FROM submissions s JOIN work w ON w.id = s.work WHERE s.id = ? AND w.state = 'leased'"
 # SQLite uses an index on part of the work only where that part's own condition stands in the question.
 _COUNTS = """
 SELECT lane, state, count, (SELECT created_at FROM submissions WHERE id = first) FROM (
@@ -131,6 +133,15 @@ def counts(db: apsw.Connection) -> dict[str, LaneCounts]:
         if state == "ready":
             of_lane["oldest"] = oldest
     return {lane: LaneCounts(**of_lane) for lane, of_lane in found.items()}
+
+
+def abandoned(db: apsw.Connection, number: int, living: Callable[[str], bool]) -> bool:
+    """Whether a process that ended has claimed a submission; the claim is taken away then."""
+    row: Any = db.execute(_CLAIMED, (number,)).fetchone()
+    if row is None or living(str(row[1])):
+        return False
+    db.execute(_MOVE_WORK, (row[0], WorkState.READY.value, 0))
+    return True
 
 
 def cancel(db: apsw.Connection, number: int, now: float) -> None:
