@@ -107,6 +107,12 @@ _KEY = Header(
     pattern=r"^[!-~]+$",
     description="The same request again with the same key is the same submission, however often it comes.",
 )
+_AFTER = Query(
+    pattern=f"^{ID}$",
+    max_length=36,
+    json_schema_extra={"pattern": f"^{ID}$"},  # which is lost where a parameter may be left out
+    description="Behind this one: `next` of the page before.",
+)
 _SENT_BEFORE = {"Idempotent-Replayed": {"schema": {"type": "string"}, "description": "true: it was handed in before."}}
 _WHERE = {"Location": {"schema": {"type": "string"}, "description": "The submission."}}
 _ACCEPTED: dict[int | str, dict[str, Any]] = {202: {"headers": {**_WHERE, **_SENT_BEFORE}}}
