@@ -30,7 +30,7 @@ check: .venv/dev ## format, lint, types, layers, generated pages
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
-	MYPYPATH=src:tests $(BIN)/mypy -p servers -p bench -p crash -p fuzz -p cures -m fakes -m maildrop -m submission
+	MYPYPATH=src:tests $(BIN)/mypy -p servers -p bench -p crash -p fuzz -p cures -m fakes -m maildrop -m submission -m outgoing -m asking
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.pages --check
 

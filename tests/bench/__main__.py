@@ -16,6 +16,7 @@ from bench.line import distance, distance_pop3, unchanged, unchanged_pop3
 from bench.many import many
 from bench.report import Report
 from bench.rig import Rig
+from bench.sending import post, queue, send, send_postfix
 from bench.start import start
 from servers.dovecot import Dovecot
 
@@ -30,6 +31,10 @@ BENCHES: Mapping[str, Callable[[Rig], Report]] = {
     "distance": distance,
     "distance-pop3": distance_pop3,
     "idle": idle,
+    "send": send,
+    "send-postfix": send_postfix,
+    "post": post,
+    "queue": queue,
 }
 
 

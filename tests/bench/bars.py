@@ -19,6 +19,11 @@ EACH = "kB of memory for each mailbox"
 PROCESSOR = "s of processor a minute at rest"
 TO_CAPTURE = "ms from delivery to capture"
 DELAYED = "times the time until all are read, with a server that hangs"
+SMTPLIB_SPEED = "times as fast as smtplib on one connection"
+SOURCE_SPEED = "times smtp-source's speed"
+POST_TIME = "ms from POST to 202"
+CLAIM_GROWTH = "times the cost of a claim, with a hundred times as many waiting"
+RESTART_GROWTH = "times the time to the first message after a start, with a hundred times as many waiting"
 VERSION = "ms for --version"
 HELP = "ms for --help"
 
@@ -74,5 +79,9 @@ BARS: Mapping[str, Bar] = {
         (Goal(EACH, 107), Goal(TO_CAPTURE, 50), Goal(DELAYED, 1.2)),
         (Goal(EACH, 53), Goal(TO_CAPTURE, 20), Goal(PROCESSOR, 1.2)),
     ),
+    "send": Bar((Goal(SMTPLIB_SPEED, 1, upwards=True),), (Goal(SMTPLIB_SPEED, 3, upwards=True),)),
+    "send-postfix": Bar((Goal(SOURCE_SPEED, 0.9, upwards=True),), (Goal(SOURCE_SPEED, 1, upwards=True),)),
+    "post": Bar((Goal(POST_TIME, 50),), (Goal(POST_TIME, 10),)),
+    "queue": Bar((Goal(CLAIM_GROWTH, 2), Goal(RESTART_GROWTH, 2)), (Goal(CLAIM_GROWTH, 1.2), Goal(RESTART_GROWTH, 1.2))),
     "start": Bar((Goal(VERSION, 150), Goal(HELP, 300)), (Goal(VERSION, 80), Goal(HELP, 150))),
 }

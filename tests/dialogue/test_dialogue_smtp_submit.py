@@ -163,6 +163,13 @@ async def test_chunks_one_ahead_of_their_replies() -> None:
         assert marks.seen == [["x@y.z"]]
 
 
+async def test_of_a_large_chunk_the_end_alone_is_the_last() -> None:
+    line = "C: " + "x" * 62 + "\n"
+    script = CHUNKS + "C: BDAT 16384\n" + line * 256 + "C: BDAT 512 LAST\n" + line * 8 + "S: 250 ok\nS: 250 ok\n" + BYE
+    async with submitting(script) as submitter:
+        assert (await sent(submitter, content=Octets((b"x" * 62 + b"\r\n") * 264)))[0].state is SENT
+
+
 async def test_chunks_one_by_one_where_nothing_may_be_in_flight() -> None:
     script = plainly("CHUNKING") + "C: MAIL FROM:<a@b.c>\nS: 250 ok\nC: RCPT TO:<x@y.z>\nS: 250 ok\n"
     script += "C: BDAT 3\nC: a\nS: 250 ok\nC: BDAT 3 LAST\nC: b\nS: 250 ok\n" + BYE

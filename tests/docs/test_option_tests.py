@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from docs.pages import ROOT
-from postroom.settings import PopClient, SmtpClient
+from postroom.settings import ListenerAccount, ListenerSettings, PopClient, PullApplication, SmtpClient
 from postroom.settings.option import options_of
 
 EFFECTS = "integration/test_option_effects.py"
@@ -141,6 +141,25 @@ SENDER_TESTS: dict[str, tuple[str, ...]] = {
 }
 _SPELT = {"smtp-connection-security": "security", "cnx-pool-size": "pool_size"}  # the record's field, where it has another name
 _SPELT |= {"cnx-check-idle-time": "check_idle_time", "cnx-max-idle-time": "max_idle_time"}
+LISTENER_TESTS: dict[str, tuple[str, ...]] = {
+    "listen": ("integration/test_listener_service.py::test_it_is_off_by_default_and_follows_the_file_at_a_start",),
+    "security": ("integration/test_listener.py::test_starttls_comes_first",),
+    "tls-certificate": ("integration/test_listener.py::test_tls_from_the_first_octet_and_a_renewed_certificate",),
+    "tls-key": ("integration/test_listener.py::test_tls_from_the_first_octet_and_a_renewed_certificate",),
+    "maximum-msg-size": ("integration/test_listener.py::test_sizes",),
+    "allow-without-login": ("integration/test_listener_service.py",),
+    "password": ("integration/test_listener_service.py::test_it_is_off_by_default_and_follows_the_file_at_a_start",),
+}
+
+PULL = "integration/test_pull_rest.py::test_options_act_immediately"
+TESTS_OF_PULL: dict[str, tuple[str, ...]] = {
+    "clients": (PULL, "unit/engine/test_applications.py::test_clients"),
+    "folders": (PULL, "unit/engine/test_applications.py::test_folders"),
+    "addresses": (PULL, "unit/engine/test_applications.py::test_addresses"),
+    "lease-time": (PULL,),
+    "maximum-attempts": (PULL,),
+    "begin": (PULL, "unit/engine/test_applications.py::test_or_with_a_day"),
+}
 
 
 def _tests_of(path: str) -> Iterator[str]:
@@ -152,12 +171,23 @@ def _tests_of(path: str) -> Iterator[str]:
 def test_every_option_is_in_the_table() -> None:
     assert {option.name for option in options_of(PopClient).values()} <= set(TESTS)
     assert {option.name for option in options_of(SmtpClient).values()} <= set(SENDER_TESTS)
+    listener = {**options_of(ListenerSettings), **options_of(ListenerAccount)}
+    assert {option.name for option in listener.values()} == set(LISTENER_TESTS)
+
+
+def test_every_option_of_an_application_is_in_its_table() -> None:
+    assert {option.name for option in options_of(PullApplication).values()} == set(TESTS_OF_PULL)
 
 
 @pytest.mark.parametrize(
     ("option", "tests"),
-    [*TESTS.items(), *SENDER_TESTS.items()],
-    ids=[*(f"pop-client {name}" for name in TESTS), *(f"smtp-client {name}" for name in SENDER_TESTS)],
+    [*TESTS.items(), *SENDER_TESTS.items(), *LISTENER_TESTS.items(), *TESTS_OF_PULL.items()],
+    ids=[
+        *(f"pop-client {name}" for name in TESTS),
+        *(f"smtp-client {name}" for name in SENDER_TESTS),
+        *(f"smtp-listener {name}" for name in LISTENER_TESTS),
+        *(f"pull {name}" for name in TESTS_OF_PULL),
+    ],
 )
 def test_the_tests_of_an_option_exist_and_name_it(option: str, tests: tuple[str, ...]) -> None:
     spellings = {option, option.replace("-", "_"), option.split(".")[-1], _SPELT.get(option, option)}

@@ -9,7 +9,17 @@ _LINES = [b"\r\n", b"\n", b"\r", b"{5}\r\n", b"{99999999}\r\n", b"~{3+}\r\n", b"
 _MARKS = [b'"', b"\\", b"(", b")", b"NIL", b"\0", b"\xff\xfe", b"=?utf-8?b?", b"?=", b"=?x?q?=E4?=", b"&", b"&-", b"- ", b"}"]
 _NAMES = [b"BODY[] ", b"UID 4294967295 ", b"[pop-client-a]\n", b" = ", b"env:", b"%(x)s", b'{"error":', b"[" * 40, b"(" * 40]
 _REPLIES = [b"+OK ", b"+OK\r\n", b"-ERR [SYS/TEMP] ", b"\r\n.\r\n", b"..", b"1 2\r\n", b"\r\n 1 Feb 2026 "]
-_SMTP = [b"250-", b"250 ok\r\n", b"354 go\r\n", b"421 4.7.0 ", b"550 5.1.1 ", b"334 \r\n", b"LIMITS RCPTMAX=1\r\n", b"AUTH="]
+_SMTP = [
+    b"250-",
+    b"250 ok\r\n",
+    b"354 go\r\n",
+    b"421 4.7.0 ",
+    b"550 5.1.1 ",
+    b"334 \r\n",
+    b"LIMITS RCPTMAX=1\r\n",
+    b"AUTH=",
+    b"250-CHUNKING\r\n",
+]
 _WORDS = [*_LINES, *_MARKS, *_NAMES, *_REPLIES, *_SMTP]
 
 

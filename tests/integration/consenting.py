@@ -8,9 +8,14 @@ import pty
 import re
 import subprocess
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from running import PATIENCE, Done, Here
 
 from servers.waiting import wait_for
@@ -75,6 +80,20 @@ def asking(here: Here, *arguments: str) -> Iterator[Asking]:
     finally:
         process.kill()
         process.wait()
+
+
+def consent_elsewhere(address: str) -> str:
+    """Consent as the account that is hinted at; the address at which the browser ends, which is never asked."""
+    back = parse_qs(urlsplit(address).query)["redirect_uri"][0]
+
+    class Elsewhere(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *asked: Any) -> urllib.request.Request | None:
+            return None if asked[-1].startswith(back) else super().redirect_request(*asked)
+
+    opener = urllib.request.build_opener(Elsewhere, urllib.request.HTTPCookieProcessor())
+    with pytest.raises(urllib.error.HTTPError) as ended:
+        opener.open(address)
+    return str(ended.value.headers["Location"])
 
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import socketserver
 import threading
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from consenting import AtTerminal, asking
+from consenting import AtTerminal, asking, consent_elsewhere
 from running import Here, letter, oauth
 
 from servers.authority import OTHER, PUBLIC, TEST, Authority
@@ -56,20 +53,6 @@ def microsoft(here: Here, authority: Authority, dovecot: Dovecot, mailbox_user: 
     here.put(A, {**options, "tenant-authority": microsoft, "password": None, "secret": None})
     dovecot.deliver(mailbox_user, letter(1))
     return here
-
-
-def consent_elsewhere(address: str) -> str:
-    """Consent as the account that is hinted at; the address at which the browser ends, which is never asked."""
-    back = parse_qs(urlsplit(address).query)["redirect_uri"][0]
-
-    class Elsewhere(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *asked: Any) -> urllib.request.Request | None:
-            return None if asked[-1].startswith(back) else super().redirect_request(*asked)
-
-    opener = urllib.request.build_opener(Elsewhere, urllib.request.HTTPCookieProcessor())
-    with pytest.raises(urllib.error.HTTPError) as ended:
-        opener.open(address)
-    return str(ended.value.headers["Location"])
 
 
 class SharedMailbox(socketserver.StreamRequestHandler):

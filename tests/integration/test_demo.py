@@ -67,7 +67,7 @@ def test_piped_shows_every_step_with_its_evidence(piped: Shown) -> None:
     output = piped.result.stdout
     assert (piped.result.returncode, piped.result.stderr) == (0, ""), output
     evidence = [
-        r"1 Sandbox   IMAP at localhost:(\d+), OAuth 2.0 at (http://127.0.0.1:\d+)\n",
+        r"1 Sandbox   IMAP at localhost:(\d+), SMTP at \d+, OAuth 2.0 at (http://127.0.0.1:\d+)\n",
         r"2 Samples   18 messages",
         r"3 Consent   sales@example.test and support@example.test allowed access\n",
         r"postroom authorize: PKCE \(S256\), refresh tokens sealed in the vault\n",
@@ -76,7 +76,9 @@ def test_piped_shows_every_step_with_its_evidence(piped: Shown) -> None:
         r"5 Service   postroom \S+ runs as process \d+ with demo/postroom.ini\n",
         r"6 Login     XOAUTH2 at localhost:\d+ accepted: sales .*ms, support .*ms\n",
         r"7 Capture   18 messages, \d+\.\d kB, in .*; each once, every SHA-256 equal\n",
-        r"8 New mail  announced by the server \(IDLE\), kept after .*\n",
+        r"8 Answer    sales@example.test → queue → XOAUTH2 at localhost:\d+ → support@example.test\n",
+        r"captured there .* later\n",
+        r"9 New mail  announced by the server \(IDLE\), kept after .*\n",
         r"✓ (\d+) messages delivered, \1 kept: each exactly once, octet for octet\n",
     ]
     position = 0
@@ -115,6 +117,7 @@ def test_the_log_holds_the_conversation_and_no_secret(piped: Shown) -> None:
     configuration.read(piped.directory / "demo/postroom.ini")
     log = (piped.directory / "demo/postroom.log").read_text()
     assert "AUTHENTICATE XOAUTH2 ***" in log
+    assert "AUTH XOAUTH2 ***" in log
     assert json.loads(log.splitlines()[-1])["event"] == "stopped"
     assert [name for name, section in configuration.items() if "password" in section] == ["secret-sandbox"]
     assert configuration["secret-sandbox"]["password"] not in log + piped.result.stdout
@@ -129,7 +132,7 @@ def test_no_file_holds_a_token_that_can_be_read(piped: Shown) -> None:
     token = re.compile(rb"1//sandbox-|\bsandbox\.[\w-]{40}")
     assert [path for path in files if token.search(path.read_bytes())] == []
     status = json.loads(postroom(piped.directory, "vault", "status", "--json").stdout)
-    assert status["sealed"]["grants"] == status["sealed"]["access_tokens"] == 2, status  # one of each for each mailbox
+    assert status["sealed"]["grants"] == status["sealed"]["access_tokens"] == 2, status  # one of each for each account
 
 
 def test_the_gmail_sections_are_valid(tmp_path: Path, piped: Shown) -> None:
@@ -245,7 +248,7 @@ def test_terminal_without_colour_gets_plain_lines(tmp_path: Path, variable: str)
     with on_terminal(tmp_path, "--seconds", "0", environment={variable: "1"}) as terminal:
         assert terminal.read_all() == 0, terminal.output
     assert "\x1b" not in terminal.output
-    assert "8 New mail" in terminal.output
+    assert "9 New mail" in terminal.output
 
 
 # --- in its way

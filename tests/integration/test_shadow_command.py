@@ -58,7 +58,12 @@ def test_a_cut_over_beside_getmail(here: Here, dovecot: Dovecot, mailbox_user: s
         assert sorted(dovecot.raw(mailbox_user).values()) == [letter(number) for number in range(5)]
         here.command("shadow", "a", *maildir, "--take-over")  # done already
         here.command("shadow", "a", *maildir, status=1)  # read here now
-        assert here.command("shadow", "a", "--undo", status=1).err.count("captured or settled since the take-over") == 1
+        assert (
+            here.command("shadow", "a", "--undo", status=1).err.count(
+                "captured, settled or handed to an application since the take-over"
+            )
+            == 1
+        )
 
 
 def test_flags_stay_as_they_are(here: Here, dovecot: Dovecot, mailbox_user: str) -> None:

@@ -188,6 +188,10 @@ class SmtpFaults:
         """Access tokens that are good, and whose each is; those named before are forgotten."""
         self._order("allow", tokens=dict(tokens))
 
+    def go_on(self) -> None:
+        """Let the answers that are held be given; one that is ordered afterwards is held again."""
+        self._order("go_on")
+
     def go_ahead(self, seconds: float) -> None:
         """Let its clock be that much ahead of the system's: sessions by token end, days of a quota pass."""
         self._order("go_ahead", seconds=seconds)

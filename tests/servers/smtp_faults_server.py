@@ -42,6 +42,7 @@ class Session(Conversation):
         self._sender: str | None = None
         self._recipients: list[str] = []
         self._chunks = bytearray()
+        self._breaks: Fault | None = None  # within the chunks of a message
 
     # The conversation
 
@@ -273,9 +274,11 @@ class Session(Conversation):
         if not found:
             await self.say("501 5.5.4 Syntax: BDAT size [LAST]")
             raise Hangup  # nobody knows where the next command begins
-        size, fault = int(found[1]), self.hub.due("content", self.number)
+        size = int(found[1])
+        if not self._chunks:
+            self._breaks = self.hub.due("content", self.number)
         while True:
-            await self._halfway(fault, len(self._chunks) + min(size, len(self.pending)))
+            await self._halfway(self._breaks, len(self._chunks) + min(size, len(self.pending)))
             if len(self.pending) >= size:
                 break
             await self.more()

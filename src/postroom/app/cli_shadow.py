@@ -21,7 +21,9 @@ from postroom.app.terminal import UNUSABLE, Failure, run_to_end
 @click.option("--take-over", is_flag=True, help="Mark what the other system has as handled there; all else is handled here.")
 @click.option("--despite-troubles", is_flag=True, help="With --take-over: also while messages could not be had.")
 @click.option("--give-back", is_flag=True, help="Read a mailbox in shadow that was read here; what it is owed is settled first.")
-@click.option("--undo", is_flag=True, help="Go back behind the take-over, as long as nothing was captured or settled since.")
+@click.option(
+    "--undo", is_flag=True, help="Go back behind the take-over, as long as nothing was captured, settled or handed on since."
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object with the numbers, then one for each message only there or here."
 )

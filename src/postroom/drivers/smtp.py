@@ -19,7 +19,7 @@ from postroom.wire.smtp.content import has_bare_line_end
 AFTER_THE_END = 600.0
 """Seconds that a server has at least for its answer to the end of a message (RFC 5321 section 4.5.3.2.6)."""
 
-_SMALL = 256 * 1024  # octets of a message that is sent in one piece
+_SMALL = 16 * 1024  # octets of a message that leaves as a whole behind its mark
 _MARGIN = 60.0  # seconds before its token's end from which on a conversation takes no further message
 _PARTLY = (NetworkError, ProtocolError, Throttled, AuthError, Reply)  # what a later transaction may end with
 

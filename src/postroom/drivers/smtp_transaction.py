@@ -6,6 +6,7 @@ one the end, without which no server has it. What is said up to there by an erro
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from postroom.wire.smtp.content import LineEnds, Stuffing, whole
 from postroom.wire.smtp.replies import Reply
 
 _GROUP = 100  # commands in flight: their replies fit into what both ends hold (RFC 2920 section 3.1)
+_TAIL = 512  # octets of a long message that wait for the mark, where it goes in chunks
 _SERVICE_ENDS = 421  # the server closes (RFC 5321 section 3.8): no further reply comes
 
 
@@ -41,6 +43,7 @@ class Transaction:
         self._commit = commit
         self._patience = patience  # seconds, for the answer to the end of the message
         self._chunked = "CHUNKING" in session.capabilities  # measured: docs/decisions/0018
+        self._owed = 0  # replies to chunks that were not waited for
         self._statuses: list[DeliveryStatus | None] = [None] * len(recipients)
         self.fault: PostroomError | None = None
 
@@ -168,7 +171,7 @@ class Transaction:
         """All but the end of a long message, and its end behind the mark."""
         session = self._session
         try:
-            end, owed = await (self._chunks() if self._chunked else self._stream())
+            end = await (self._chunks() if self._chunked else self._stream())
         except LocalProtocolError as error:
             session.stream.abort()  # the end must never follow
             words = f"{error.detail}, and only BINARYMIME (RFC 3030) carries that"
@@ -180,45 +183,59 @@ class Transaction:
             self._refuse(early, At.DATA)
         else:
             if end:
-                await self._finish(end, owed)
+                await self._finish(end)
 
     def _shown(self, octets: bytes) -> bytes:
         """What a trace shows of content: how much it is."""
         head = octets.find(b"\r\n") + 2 if self._chunked else 0
         return b"%b{%d octets}" % (octets[:head].replace(b"\r\n", b" "), len(octets) - head)
 
-    async def _stream(self) -> tuple[bytes, int]:
-        """All but the end, which is returned, with the number of replies that are owed."""
+    async def _stream(self) -> bytes:
+        """All but the end, which is returned."""
         stuffing = Stuffing()
         for piece in self._letter.content.pieces():
             stuffed = stuffing.piece(piece)
             await self._session.write(stuffed, shown=self._shown(stuffed))
-        return stuffing.end(), 0
+            # A network that keeps up holds no write up: the turn is given away so that an end of the connection, or of the task,
+            # is seen before the rest of the message was sent to nobody, and a doubt made of it.
+            await asyncio.sleep(0)
+        return stuffing.end()
 
-    async def _chunks(self) -> tuple[bytes, int]:
-        """The same in chunks (RFC 3030 section 2). Nothing is returned where one was refused."""
-        session = self._session
-        ahead = 1 if "PIPELINING" in session.capabilities else 0
-        lines, held, owed = LineEnds(), b"", 0
+    async def _chunks(self) -> bytes:
+        """The same in chunks (RFC 3030 section 2), of which the last is small. Nothing is returned where one was refused."""
+        lines, held = LineEnds(), b""
         for piece in self._letter.content.pieces():
             if self._lines_only:
                 lines.check(piece)
-            if held:
-                chunk = commands.bdat(len(held), last=False) + held
-                await session.write(chunk, shown=self._shown(chunk))
-                owed += 1
-            if owed > ahead:
-                owed -= 1
-                if not (reply := await session.reply()).ok:
-                    self._refuse(reply, At.DATA)
-                    await self._replies(owed)
-                    await self._reset()
-                    return b"", 0
+            if held and not await self._chunk(held):
+                return b""
             held = piece
         held += lines.end()
-        return commands.bdat(len(held), last=True) + held, owed
+        if len(held) > _TAIL and not await self._chunk(held[:-_TAIL]):
+            return b""
+        held = held[-_TAIL:]
+        return commands.bdat(len(held), last=True) + held
 
-    async def _finish(self, end: bytes, owed: int = 0) -> None:
+    async def _chunk(self, octets: bytes) -> bool:
+        """One that is not the last; where the server takes several commands at once it is one ahead of its reply.
+
+        False: one was refused, and the transaction is over.
+        """
+        session = self._session
+        chunk = commands.bdat(len(octets), last=False) + octets
+        await session.write(chunk, shown=self._shown(chunk))
+        self._owed += 1
+        if self._owed == 1 and "PIPELINING" in session.capabilities:
+            return True
+        self._owed -= 1
+        if (reply := await session.reply()).ok:
+            return True
+        self._refuse(reply, At.DATA)
+        await self._replies(self._owed)
+        await self._reset()
+        return False
+
+    async def _finish(self, end: bytes) -> None:
         """The octets after which the server may accept, and its answer, behind the replies that it still owes."""
         session = self._session
         waiting = self._waiting
@@ -226,9 +243,12 @@ class Transaction:
         if not session.stream.open:
             self._note(RecipientState.PENDING, Reply(0, lines=(b"the connection was lost before the end of the message was sent",)))
             return
+        if not (self._owed or session.replies.empty):
+            self._answered_early()
+            return
         try:
             await session.write(end, shown=self._shown(end))
-            reply = _answer(await self._replies(1 + owed, self._patience))
+            reply = _answer(await self._replies(1 + self._owed, self._patience))
         except (Lost, TimedOut, RemoteProtocolError) as error:  # RFC 1047: it may have been taken over
             session.stream.abort()
             self._note(RecipientState.DOUBT, Reply(0, lines=(f"no answer to the end of the message: {error}".encode(),)))
@@ -239,6 +259,17 @@ class Transaction:
         self._refuse(reply, At.END)
         if reply.code == _SERVICE_ENDS:
             session.stream.abort()
+
+    def _answered_early(self) -> None:
+        """Something was said before the end was: were it sent, nobody could tell which of two answers is the one to it."""
+        session = self._session
+        early = session.replies.reply()
+        session.stream.abort()
+        if early is not None and not early.ok:
+            self._refuse(early, At.END)
+            return
+        words = b"the server answered before the end of the message was sent"
+        self._note(RecipientState.PENDING, Reply(0, lines=(words + (f": {early.words}".encode() if early else b""),)))
 
 
 def _answer(replies: Sequence[Reply]) -> Reply:

@@ -53,9 +53,9 @@ def main(directory: Path, seconds: float | None, imaps_port: int, authority_port
     """Show Postroom at work, with real connections on this machine and made-up mail.
 
     A mail provider to practise with is started, mail is put into its mailboxes, and Postroom reads them: a consent with
-    PKCE, its tokens sealed in the vault, a login by XOAUTH2, every message kept exactly once. New mail keeps coming and
-    is there at once. At the end every message is compared with what was delivered; the exit status is 0 when all are
-    kept.
+    PKCE, its tokens sealed in the vault, a login by XOAUTH2, every message kept exactly once, an answer that leaves
+    through the queue and is captured in turn. New mail keeps coming and is there at once. At the end every message is
+    compared with what was delivered; the exit status is 0 when all are kept.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")

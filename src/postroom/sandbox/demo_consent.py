@@ -51,6 +51,7 @@ async def consent(configuration: Path, name: str, account: str, authority_url: s
     Raises ``Broken`` when the command fails, and when no code with PKCE was changed for tokens at the authority.
     """
     person = Person(account, authority_url)
+    record.consents.pop(account, None)
     try:
         async with asyncio.timeout(PATIENCE):
             await ask(configuration, "authorize", name, "--no-browser", "--json", hears=person.hears)

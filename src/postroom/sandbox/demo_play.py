@@ -7,13 +7,13 @@ import hashlib
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from postroom.clock import SystemClock
 from postroom.sandbox import Sandbox
@@ -22,10 +22,11 @@ from postroom.sandbox.configuration import section_names
 from postroom.sandbox.demo_consent import consent, in_clear
 from postroom.sandbox.demo_record import Broken, Delivery, Record, Witness
 from postroom.sandbox.demo_service import Service, ask
-from postroom.sandbox.demo_view import CAPTURE, CONSENT, LOGIN, NEW_MAIL, SAMPLES, SANDBOX, SERVICE, TOKEN, Row, View
+from postroom.sandbox.demo_view import ANSWER, CAPTURE, CONSENT, LOGIN, NEW_MAIL, SAMPLES, SANDBOX, SERVICE, TOKEN, Row, View
 from postroom.sandbox.demo_words import command, short
-from postroom.sandbox.samples import Sample, later, samples
+from postroom.sandbox.samples import Sample, colleague, later, samples
 
+T = TypeVar("T")
 EVERY = 2.0  # seconds from one new message to the next
 
 _DEMO_SECTIONS = """
@@ -95,7 +96,8 @@ class Demo:
         self.sandbox = Sandbox(run.directory, imaps_port=run.imaps_port, authority_port=run.authority_port)
         names = section_names(self.sandbox.accounts)
         self.names = dict(zip(self.sandbox.accounts, names, strict=True))  # as they are shown
-        self._delivering: asyncio.Task[int] | None = None
+        self._under_way: asyncio.Task[Any] | None = None  # what is not left half done
+        self._answers: list[str] = []  # submissions handed in
 
     async def play(self) -> Proof:
         """From the first step to the proof."""
@@ -104,17 +106,18 @@ class Demo:
         async with self.sandbox:
             self._write_configuration()
             port, address = self.sandbox.imaps_port, self.sandbox.authority_url
-            self.view.done(SANDBOX, f"IMAP at localhost:{port}, OAuth 2.0 at {address}")
+            self.view.done(SANDBOX, f"IMAP at localhost:{port}, SMTP at {self.sandbox.smtp_port}, OAuth 2.0 at {address}")
+            self.sandbox.smtp.arriving = self._arriving
             await self._deliver_samples()
             await self._get_consents()
             self.view.doing(SERVICE, "starts")
             async with Service(self.run.configuration, self.run.directory / "postroom.log", record.heard) as service:
                 await self._until_stopped(service)
                 self.view.footer("The service finishes what is under way and stops.")
-                if self._delivering is not None:
-                    await self._delivering
+                if self._under_way is not None:
+                    await asyncio.gather(self._under_way, return_exceptions=True)
                 with suppress(Broken):  # what did not come is counted by the proof
-                    await record.until(record.complete, "the last messages", 10.0)
+                    await record.until(lambda: self._all_sent() and record.complete(), "the last messages", 10.0)
                 await service.stop()
             self.view.footer("Every message is exported and compared.")
             return await self._prove()
@@ -124,7 +127,7 @@ class Demo:
     def _write_configuration(self) -> None:
         text = self.sandbox.configuration(self.run.data, consented=False)
         debug = r"\g<0>" + "\n# For the log of this demo: the conversation, line by line. Secrets are masked.\nenable-debug = true"
-        text = re.sub(r"(?m)^\[pop-client-.*\]$", debug, text) + _DEMO_SECTIONS
+        text = re.sub(r"(?m)^\[(pop|smtp)-client-.*\]$", debug, text) + _DEMO_SECTIONS
         write_private(self.run.configuration, text.encode())
 
     async def _deliver_samples(self) -> None:
@@ -141,11 +144,11 @@ class Demo:
         """Each account's person allows access, one after the other; what came of it is in the vault afterwards."""
         record, view, url = self.record, self.view, self.sandbox.authority_url
         for account, name in self.names.items():
-            view.doing(CONSENT, f"{account}: postroom authorize {name}")
-            await consent(self.run.configuration, name, account, url, record)
-        readable = in_clear(self.run.directory, record)
-        if readable:
-            raise Broken(f"a refresh token stands readable in {short(readable[0])}", "Do not use this version: report it.")
+            for section in (f"pop-client-{name}", f"smtp-client-{name}"):
+                view.doing(CONSENT, f"{account}: postroom authorize {section}")
+                await consent(self.run.configuration, section, account, url, record)
+                if readable := in_clear(self.run.directory, record):
+                    raise Broken(f"a refresh token stands readable in {short(readable[0])}", "Do not use this version: report it.")
         people, seen = " and ".join(self.names), record.consents.values()
         method = " and ".join(sorted({one.challenge for one in seen}))
         view.done(CONSENT, f"{people} allowed access\npostroom authorize: PKCE ({method}), refresh tokens sealed in the vault")
@@ -159,9 +162,17 @@ class Demo:
     async def _deliver(self, account: str, sample: Sample, *, is_new: bool) -> Delivery:
         delivery = Delivery.of(f"pop-client-{self.names[account]}", sample.octets, is_new=is_new)
         self.record.deliveries.append(delivery)
-        self._delivering = asyncio.create_task(self.sandbox.deliver(account, sample.octets, sample.when))
-        await asyncio.shield(self._delivering)  # a delivery once begun is not left half done
+        await self._whole(self.sandbox.deliver(account, sample.octets, sample.when))
         return delivery
+
+    def _arriving(self, account: str, octets: bytes) -> None:
+        """Mail that was sent through the sandbox's server is a delivery as all others."""
+        self.record.deliveries.append(Delivery.of(f"pop-client-{self.names[account]}", octets, is_new=True))
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do what is not left half done when the showing ends."""
+        self._under_way = task = asyncio.create_task(work)
+        return await asyncio.shield(task)
 
     def _delivered(self) -> Counter[tuple[str, str]]:
         return Counter((delivery.client, delivery.digest) for delivery in self.record.deliveries)
@@ -186,6 +197,7 @@ class Demo:
 
     async def _show(self, service: Service) -> None:
         await self._show_steps(service)
+        await self._show_answer()
         await self._show_new_mail()
 
     async def _show_steps(self, service: Service) -> None:
@@ -208,6 +220,40 @@ class Demo:
         took = _span((record.captured_at - record.logged_in_at).total_seconds())
         view.done(CAPTURE, f"{len(rows)} messages, {_size(record.octets)}, in {took}; each once, every SHA-256 equal")
         view.messages(self._rows(rows))
+
+    async def _show_answer(self) -> None:
+        """One account asks the other; an application answers, and the answer is captured where the question came from."""
+        record, view = self.record, self.view
+        asked, asking = self.sandbox.accounts[:2]
+        question = colleague(asking, asked)
+        delivery = await self._deliver(asked, question, is_new=True)
+        await record.until(lambda: delivery.seconds is not None, "the capture of the question")
+        rows = await self._list()
+        found = next(row for row in rows if row["digest"] == delivery.digest)
+        view.doing(ANSWER, f"{asked} answers {asking}")
+        begun, arrivals = asyncio.get_running_loop().time(), len(record.deliveries)
+        public_id = await self._whole(self._answer(found["id"]))
+        await record.until(lambda: public_id in record.sent, "the answer's way through the queue")
+        await record.until(lambda: len(record.deliveries) > arrivals and record.complete(), "the capture of the answer")
+        sender = record.sent[public_id]["client"]
+        if sender not in record.senders:
+            raise Broken(f"{sender} sent without XOAUTH2", f"Compare the log: {short(self.run.directory / 'postroom.log')}")
+        took = _span(asyncio.get_running_loop().time() - begun)
+        view.done(
+            ANSWER, f"{asked} → queue → XOAUTH2 at localhost:{self.sandbox.smtp_port} → {asking}\ncaptured there {took} later"
+        )
+        view.messages(self._rows(await self._list()))
+
+    async def _answer(self, message: str) -> str:
+        """What an application does; the submission's id."""
+        text = "Until seven on Saturday. Kind regards"
+        answer = ("send", "--reply-to-message", message, "--quote", "--text", text, "--json")
+        [submission] = await ask(self.run.configuration, *answer)
+        self._answers.append(submission["id"])
+        return str(submission["id"])
+
+    def _all_sent(self) -> bool:
+        return all(public_id in self.record.sent for public_id in self._answers)
 
     async def _show_new_mail(self) -> None:
         record, view, loop = self.record, self.view, asyncio.get_running_loop()

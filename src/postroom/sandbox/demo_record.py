@@ -63,11 +63,13 @@ class Record:
     started: dict[str, Any] = field(default_factory=dict)  # the log's line
     asked: dict[str, datetime] = field(default_factory=dict)  # when XOAUTH2 was sent
     logins: dict[str, float] = field(default_factory=dict)  # seconds until it was answered OK
+    senders: set[str] = field(default_factory=set)  # accounts whose XOAUTH2 the server took
     logged_in_at: datetime | None = None  # the last of them
     captured: Counter[str] = field(default_factory=Counter)
     octets: int = 0
     captured_at: datetime | None = None
     announced: Counter[str] = field(default_factory=Counter)  # how often the server told of mail while the service idled
+    sent: dict[str, dict[str, Any]] = field(default_factory=dict)  # by id: the log's line of a submission that a server took
     remark: str = ""  # the last thing the service complained of
     trouble: Broken | None = None  # what only a person can put right
     _tags: dict[str, str] = field(default_factory=dict)  # of the logins under way
@@ -94,6 +96,8 @@ class Record:
                 self.started = dict(line)
             case events.PROTOCOL.name:
                 self._conversation(client, line)
+            case events.SENT.name:
+                self.sent[line["id"]] = dict(line)
             case events.READ.name:
                 self._captured(client, line)
             case events.NEEDS_PERSON.name | events.CONFIG_FAULT.name | events.UNFORESEEN.name:
@@ -109,6 +113,9 @@ class Record:
 
     def _conversation(self, client: str, line: Mapping[str, Any]) -> None:
         tag, _, words = str(line["line"]).partition(" ")
+        if client.startswith("smtp-client"):
+            self._submission(client, line["side"], str(line["line"]))
+            return
         at = datetime.fromisoformat(line["time"])
         if line["side"] == "C" and words.startswith("AUTHENTICATE XOAUTH2"):
             self._tags[client], self.asked[client] = tag, at
@@ -120,6 +127,13 @@ class Record:
             (self._idling.add if words == "IDLE" else self._idling.discard)(client)
         elif client in self._idling and tag == "*" and words.endswith(" EXISTS"):
             self.announced[client] += 1
+
+    def _submission(self, client: str, side: str, line: str) -> None:
+        """A line of a conversation with the server that mail is handed to."""
+        if side == "C" and line.startswith("AUTH XOAUTH2"):
+            self._tags[client] = "AUTH"
+        elif side == "S" and self._tags.pop(client, ""):
+            self.senders |= {client} if line.startswith("235") else set()
 
     def _captured(self, client: str, line: Mapping[str, Any]) -> None:
         now = time.monotonic()

@@ -18,8 +18,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-STEPS = ("Sandbox", "Samples", "Consent", "Token", "Service", "Login", "Capture", "New mail")
-SANDBOX, SAMPLES, CONSENT, TOKEN, SERVICE, LOGIN, CAPTURE, NEW_MAIL = range(len(STEPS))
+STEPS = ("Sandbox", "Samples", "Consent", "Token", "Service", "Login", "Capture", "Answer", "New mail")
+SANDBOX, SAMPLES, CONSENT, TOKEN, SERVICE, LOGIN, CAPTURE, ANSWER, NEW_MAIL = range(len(STEPS))
 
 WIDEST = 110  # columns; longer lines are hard to follow
 _SUBTITLE = "on this machine only; people and mail are made up"

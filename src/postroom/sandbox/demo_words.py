@@ -26,8 +26,9 @@ _LOOK = """\
 Look around; the service need not run for it:
   {command} messages list
   {command} messages show {message_id}
+  {command} outbox list
   {command} status
-  {log}   the service's log, with the IMAP conversation
+  {log}   the service's log, with the conversations
   {export}   every message, octet for octet
 """
 

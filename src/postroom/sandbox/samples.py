@@ -39,6 +39,14 @@ def samples(now: datetime, to: str = "sales@example.test") -> list[Sample]:
     return made
 
 
+def colleague(author: str, to: str, clock: Clock | None = None) -> Sample:
+    """A question within the house, dated now."""
+    when = datetime.fromtimestamp((clock or SystemClock()).now(), UTC)
+    letter = Letter(to, when, f"<{uuid.uuid4()}@{author.rpartition('@')[2]}>", "")
+    head = letter.head(author, "Saturday?", ("Content-Type", 'text/plain; charset="us-ascii"'))
+    return Sample("colleague", head + CRLF + b"Until when are you open on Saturday? A customer asks." + CRLF, when)
+
+
 def later(to: str = "sales@example.test", clock: Clock | None = None) -> Iterator[Sample]:
     """New mail without end, dated when it is asked for, each with a Message-ID that no other has."""
     clock = clock or SystemClock()

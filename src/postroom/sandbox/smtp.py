@@ -53,7 +53,8 @@ Deliver = Callable[[str, bytes, datetime], Awaitable[object]]
 class SmtpServer:
     """Takes mail from who is logged in. Use it as ``async with``; the ports are known inside.
 
-    ``outside`` holds what was for recipients who have no mailbox here, the oldest first; ``told`` is called for each.
+    ``outside`` holds what was for recipients who have no mailbox here, the oldest first; ``told`` is called for each. For those
+    who have one ``arriving`` is called, with the account and the octets, just before the message is in its INBOX.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class SmtpServer:
         self.passwords: dict[str, str] = {}  # of each account, in lower case
         self.outside: list[Submitted] = []
         self.told: Callable[[Submitted], None] = lambda _: None
+        self.arriving: Callable[[str, bytes], None] = lambda _account, _octets: None
         self._tls = tls
         self._deliver = deliver
         self._clock = clock or SystemClock()
@@ -107,7 +109,9 @@ class SmtpServer:
         sender = envelope.mail_from if envelope.mail_from != "<>" else ""
         for address in people:
             if address in self.passwords:
-                await self._deliver(address, _traced(octets, sender or "", account, when), when)
+                traced = _traced(octets, sender or "", account, when)
+                self.arriving(address, traced)
+                await self._deliver(address, traced, when)
         others = tuple(each for address, each in people.items() if address not in self.passwords)
         if others:
             aside = Submitted(account, sender or "", others, octets, when)
@@ -134,6 +138,10 @@ class SmtpServer:
         self._servers.clear()
 
 
+class _Peer(Session):
+    login_data: object = None  # aiosmtpd's property warns of each use, and aiosmtpd uses it
+
+
 class _Session(SMTP):
     """One conversation."""
 
@@ -158,6 +166,9 @@ class _Session(SMTP):
         self._auth_require_tls = offered is not None  # aiosmtpd does not see that TLS is on from the first octet
         self._sessions = sessions
         self._ended = loop.create_future()
+
+    def _create_session(self) -> Session:
+        return _Peer(self.loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._sessions.add(self)

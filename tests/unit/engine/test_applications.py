@@ -190,6 +190,44 @@ async def test_a_fill_goes_on_after_a_stop_anywhere(office: Office) -> None:
     assert len(await office.handed()) == 1200
 
 
+async def test_a_page_is_handed_over_once_whoever_comes_with_it(office: Office) -> None:
+    office.configure(application())
+    await office.work()
+    await office.arrive(600)
+    await office.work()
+    await office.handed()
+    await office.store.applications.replay("pull-a", 0)
+    found = await office.store.applications.page("pull-a")
+    assert found is not None
+    chosen = [Chosen("pull-a", each.message) for each in found[1]]
+    assert await office.store.applications.fill(*found, chosen) == 500
+    assert len(await office.handed()) == 500
+    assert await office.store.applications.fill(*found, chosen) == 0
+
+
+async def test_what_was_handed_over_before_its_fill_came_to_it_is_not_handed_over_twice(office: Office) -> None:
+    await office.store.applications.begin({"pull-a": None})
+    await office.arrive()
+    [piece] = await office.store.claim(WorkKind.PROCESS, 1)
+    done = await process(office.store, [piece])
+    await office.store.finish_process(done)  # by a process that does not know of it
+    await office.store.applications.begin({"pull-a": None})
+    found = await office.store.applications.page("pull-a")
+    assert found is not None
+    await office.store.applications.begin({"pull-a": None})
+    chosen = [Chosen("pull-a", piece.subject)]
+    await office.store.applications.fill(*found, chosen)
+    assert await office.handed() == ["1"]
+    await office.arrive()
+    [piece] = await office.store.claim(WorkKind.PROCESS, 1)
+    done = await process(office.store, [piece])
+    await office.store.finish_process(done, [Chosen("pull-a", piece.subject, None, piece)])  # and yet it was not asked
+    assert await office.handed() == ["2"]
+    office.configure(application())
+    await office.work()
+    assert await office.handed() == []
+
+
 async def test_what_came_while_it_was_not_in_the_configuration_is_handed_over_when_it_is_back(office: Office) -> None:
     office.configure(application())
     await office.work()
@@ -312,6 +350,17 @@ async def test_what_another_system_has_is_handed_to_nobody(office: Office) -> No
     assert await office.handed() == []
 
 
+async def test_whose_a_message_is_counts_when_it_is_handed_over(office: Office) -> None:
+    """Not when it was chosen: another system may have the mailbox since."""
+    await office.store.applications.begin({"pull-a": None})
+    await office.store.shadows.begin(office.lease.source, "pop-client-a")
+    await office.arrive()
+    [piece] = await office.store.claim(WorkKind.PROCESS, 1)
+    done = await process(office.store, [piece])
+    await office.store.finish_process(done, [Chosen("pull-a", piece.subject, None, piece)], {"pull-a"})
+    assert await office.handed() == []
+
+
 async def test_with_the_take_over_what_is_ours_is_handed_on(office: Office) -> None:
     source = await shadowed(office)
     await office.store.shadows.there(source, 1, [("theirs", None, "<none@x>")])
@@ -344,3 +393,14 @@ async def test_who_listens_is_told_and_others_are_not(office: Office) -> None:
     with arrivals.listening("pull-a") as mine, arrivals.listening("pull-b") as other:
         await Worker(office.store, office.clock, office.observer, lambda: office.configured, arrivals).drain()
         assert (mine.is_set(), other.is_set()) == (True, False)
+
+
+async def test_octets_that_the_disk_lost_hold_up_no_fill(office: Office) -> None:
+    await office.arrive(2, to="a@x.org")
+    await office.work()
+    for segment in office.directory.glob("segments/*"):
+        segment.unlink()
+    office.configure(application("pull-b", addresses=("a@x.org",), begin=Begin.ALL), application(begin=Begin.ALL))
+    await office.work()
+    assert await office.handed() == ["1", "2"]
+    assert await office.handed("pull-b") == []

@@ -50,7 +50,7 @@ async def redeemed(application: Application, verifier: str, **fields: str) -> st
 
 
 async def test_the_real_command_is_answered_and_seen(sandbox: Sandbox, record: Record) -> None:
-    await consent(written(sandbox), "sales", SALES, sandbox.authority_url, record)
+    await consent(written(sandbox), "pop-client-sales", SALES, sandbox.authority_url, record)
     assert list(record.consents) == [SALES]
     assert (record.consents[SALES].challenge, record.consents[SALES].lifetime) == ("S256", 3600)
     assert in_clear(sandbox.directory, record) == []
@@ -99,15 +99,15 @@ async def test_a_page_that_refuses_is_told_of(sandbox: Sandbox) -> None:
 async def test_a_person_who_fails_ends_the_command(sandbox: Sandbox, record: Record) -> None:
     text = sandbox.configuration(sandbox.directory / "data", consented=False).replace("= sandbox-client", "= strange")
     with pytest.raises(Broken, match="could not consent"):
-        await consent(written(sandbox, text), "sales", SALES, sandbox.authority_url, record)
+        await consent(written(sandbox, text), "pop-client-sales", SALES, sandbox.authority_url, record)
     assert record.consents == {}
 
 
 async def test_a_command_that_fails_says_why_and_what_to_do(sandbox: Sandbox, record: Record) -> None:
     text = sandbox.configuration(sandbox.directory / "data", consented=False)
     wrong = text.replace(f"password = {sandbox.client_secret}", "password = wrong")
-    with pytest.raises(Broken, match=r"postroom authorize sales .* ended with status 1: .*invalid_client") as caught:
-        await consent(written(sandbox, wrong), "sales", SALES, sandbox.authority_url, record)
+    with pytest.raises(Broken, match=r"postroom authorize pop-client-sales .* ended with status 1: .*invalid_client") as caught:
+        await consent(written(sandbox, wrong), "pop-client-sales", SALES, sandbox.authority_url, record)
     assert caught.value.remedy
     with pytest.raises(Broken, match="ended with status 2") as caught:
         await ask(written(sandbox, text), "authorize", "nobody")

@@ -160,7 +160,7 @@ async def _undo(core: Core, section: str, source: int, *, as_json: bool) -> int:
     since = await core.store.shadows.undo(source)
     if since:
         raise Failure(
-            f"{section}: {since} messages were captured or settled since the take-over; it stands",
+            f"{section}: {since} messages were captured, settled or handed to an application since the take-over; it stands",
             "postroom shadow --give-back gives the mailbox to the other system again; what was handled here stays handled.",
         )
     if as_json:

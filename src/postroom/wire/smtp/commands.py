@@ -104,7 +104,7 @@ def xtext(text: str) -> str:
     """RFC 3461 section 4: what is no xchar, and + and =, as + with two digits in upper case."""
     if _CONTROL.search(text):
         raise LocalProtocolError(f"a control character: {text[:80]!r}")
-    return _XTEXT.sub(lambda found: b"+%02X" % found[0][0], text.encode()).decode("ascii")
+    return _XTEXT.sub(lambda found: b"+%02X" % found[0][0], _octets(text)).decode("ascii")
 
 
 def _original(orcpt: str) -> str:
@@ -128,7 +128,7 @@ def _path(address: str, smtputf8: bool) -> str:
 
 
 def _short(line: str) -> None:
-    if len(line.encode()) + 2 > _COMMAND:
+    if len(_octets(line)) + 2 > _COMMAND:
         raise LocalProtocolError(f"a command of more than {_COMMAND} octets: {line[:80]!r}")
 
 
@@ -141,4 +141,11 @@ def _bounded(name: str, value: str, most: int) -> str:
 def _line(line: str) -> bytes:
     if _CONTROL.search(line):  # whatever it is made of: no CR, LF or NUL inside a command
         raise LocalProtocolError(f"a control character in a command: {line[:80]!r}")
-    return line.encode() + b"\r\n"
+    return _octets(line) + b"\r\n"
+
+
+def _octets(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise LocalProtocolError(f"a lone surrogate, which is no text: {text[:80]!r}") from None

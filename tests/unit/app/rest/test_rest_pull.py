@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from asking import PLAIN, Told, Web, capture, serving
+from postroom.app.operations import pull as operation
 from postroom.app.operations.keys import create_key
 from postroom.app.operations.roles import Role
 from postroom.engine.work import Worker
@@ -108,7 +109,8 @@ async def test_a_long_poll_ends_when_a_message_is_processed(desk: Web) -> None:
     waiting = asyncio.create_task(lease(desk, wait=60))
     await desk.clock.sleeper()
     [id_] = await arrive(desk)
-    told = await waiting
+    async with asyncio.timeout(10):
+        told = await waiting
     assert [item["message"]["id"] for item in told.json["items"]] == [id_]
     assert not desk.clock.slept[-1] > 1
 
@@ -144,6 +146,26 @@ async def test_a_consumer_that_went_away_gets_nothing(desk: Web) -> None:
     await arrive(desk)
     [item] = (await lease(desk)).json["items"]
     assert item["attempts"] == 1
+
+
+async def test_what_was_leased_for_a_consumer_that_went_away_does_not_count(desk: Web) -> None:
+    await arrive(desk)
+    tickets = operation.find_application(desk.core.live, "tickets")
+
+    async def gone() -> bool:
+        return True
+
+    assert await operation.lease(desk.core, tickets, operation.Wish("c"), gone) == []
+    [item] = (await lease(desk)).json["items"]
+    assert item["attempts"] == 1
+
+
+async def test_octets_that_the_disk_lost_hold_up_no_other_message(desk: Web, tmp_path: Path) -> None:
+    await arrive(desk)
+    for segment in (tmp_path / "data" / "segments").iterdir():
+        segment.unlink()
+    [item] = (await lease(desk)).json["items"]
+    assert (item["message"]["subject"], item["text"], item["text_cut"], item["from"]) == ("Hello", "", True, None)
 
 
 async def test_applications_are_found_in_any_spelling_and_have_their_own_lease_time(desk: Web) -> None:
