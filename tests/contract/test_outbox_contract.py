@@ -178,7 +178,7 @@ async def test_a_late_definite_answer_settles_the_doubt_of_its_own_attempt(desk:
 
 
 async def test_p28_what_an_ended_process_was_sending_is_in_doubt_before_anybody_sends_again(desk: Desk) -> None:
-    """An account that cannot log in for days claims nothing; its doubts are seen, and resolved, all the same."""
+    """A paused account claims nothing, for days; its doubts are seen, and resolved, all the same."""
     public_id = (await desk.store.outbox.hand_in(handed(b"1")))[0].id
     outgoing = await desk.take()
     await desk.store.outbox.record([Mark(outgoing.work, outgoing.numbers)], [])

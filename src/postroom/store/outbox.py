@@ -187,7 +187,7 @@ class Outbox:
 
         def job(db: apsw.Connection) -> SubmissionRow:
             number = outbox_rows.number_of(db, public_id)
-            # Where no account takes it up, gone or not able to log in, nobody else would find out that whoever had it is gone.
+            # Where no account takes it up, gone or paused, nobody else would find out that whoever had it is gone.
             if outbox_rows.abandoned(db, number, self._living):
                 interrupt(db, [number], now)
             change(db, number, now)

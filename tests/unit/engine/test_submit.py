@@ -268,17 +268,17 @@ async def test_p28_a_process_that_ends_in_the_middle_leaves_a_doubt_and_nothing_
     office.store.close()
 
 
-async def test_p28_a_doubt_is_seen_and_resolved_while_the_account_cannot_log_in(tmp_path: Path) -> None:
+async def test_p28_a_doubt_is_seen_and_resolved_while_the_account_is_paused(tmp_path: Path) -> None:
     office = Office(tmp_path)
     [public_id] = await office.hand_in(1)
     [outgoing] = await office.store.outbox.take(SECTION, 1)
     await office.store.outbox.record([Mark(outgoing.work, outgoing.numbers)], [])
     office.store.close()  # as a kill
-    office.server.login = TokenRefused("the token was revoked", error="invalid_grant")
     office.store = office.open()
     office.sender = office.make()
+    office.sender.pause(on=True)  # so nothing is claimed
     async with office.running() as sender:
-        await until(lambda: sender.standing.parked_for > 0)
+        await until(lambda: sender.standing.condition.health is Health.PAUSED)
         row = await office.store.outbox.one(public_id)
         assert row.recipients[0].state is S.DOUBT
         row = await office.store.outbox.resolve(public_id, S.SENT)
