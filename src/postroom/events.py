@@ -250,6 +250,12 @@ SENT_TOTAL = Metric(
     ("client", "state"),
 )
 OUTBOX = Metric("postroom_outbox_submissions", "gauge", "Submissions by where they stand.", ("client", "state"))
+OUTBOX_OLDEST = Metric(
+    "postroom_outbox_oldest_seconds",
+    "gauge",
+    "Since the oldest submission that waits to be sent was handed in; else 0.",
+    ("client",),
+)
 DAYS_TO_EXPIRY = Metric(
     "postroom_days_to_expiry", "gauge", "Days until the next thing ends that a client depends on.", ("client", "what")
 )

@@ -351,6 +351,37 @@ async def test_a_connection_that_is_lost_before_the_end_could_leave_is_no_doubt(
         assert (status.state, status.words) == (PENDING, "the connection was lost before the end of the message was sent")
 
 
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        pytest.param(
+            b"250 2.0.0 queued\r\n", PENDING, "answered before the end of the message was sent: 250 2.0.0 queued", id="yes"
+        ),
+        pytest.param(b"250-half\r\n", PENDING, "answered before the end of the message was sent", id="half"),
+        pytest.param(b"550 5.1.1 once more\r\n", FAILED, "once more", id="no"),
+        pytest.param(b"421 4.3.2 going down\r\n", PENDING, "going down", id="421"),
+    ],
+)
+async def test_p27_an_answer_before_the_end_is_none_and_the_end_is_not_sent(
+    answer: bytes, state: RecipientState, words: str
+) -> None:
+    """Taken for the answer it would tell of mail that the server has refused that it was sent, or the other way round."""
+
+    async def say_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await until_data(reader, writer)
+        writer.write(answer)
+
+    async with connected(say_more) as (submitter, seen):
+
+        async def commit(addresses: Sequence[str]) -> None:
+            await until(lambda: not submitter._session.replies.empty)
+
+        (status,) = await submitter.submit(to(), TEXT, commit)
+        assert (status.state, status.words[-len(words) :]) == (state, words)
+        assert not submitter._session.stream.open
+    assert seen == b""
+
+
 async def test_a_server_that_breaks_a_long_message_off_by_a_reply() -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await until_data(reader, writer)

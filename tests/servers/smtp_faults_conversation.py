@@ -87,7 +87,7 @@ class Conversation:
     async def conclude(self, at: str, reply: str, effect: Effect | None = None, recipient: str = "") -> None:
         """Carry a command out and answer it, unless a fault is due."""
         fault = self.due(at, recipient)
-        refuses = fault is not None and (fault.reply or fault.do not in {"answer", "silence", "discard"})
+        refuses = fault is not None and (fault.reply or fault.do not in {"answer", "silence", "discard", "hold"})
         if effect and (fault is None or fault.taken or not refuses):
             await effect()
         if fault is None:
@@ -103,6 +103,8 @@ class Conversation:
         """Let a fault happen to this reply."""
         self.note(f"({fault.do} at {fault.at})")
         await asyncio.sleep(fault.seconds)
+        if fault.do == "hold":
+            await self.hub.go_on.wait()
         if fault.do.startswith("half"):
             await self._send(reply.encode()[: len(reply) // 2])
         if fault.do in {"hang", "half-hang"}:

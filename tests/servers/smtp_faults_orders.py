@@ -21,6 +21,7 @@ Do = Literal[
     "half",  # the first half of the answer, then an orderly end
     "half-hang",  # the first half of the answer, then nothing
     "silence",  # the command is carried out, its answer is lost, and all goes on
+    "hold",  # the command is carried out, its answer waits for ``go_on``
     "discard",  # the true answer, and what the client had sent ahead of it is thrown away
 ]
 

@@ -58,11 +58,15 @@ async def readiness(core: Core) -> dict[str, object]:
     """How many clients run, and which of them are ill. Raises ``StoreError``."""
     conditions = await core.store.conditions()
     running = {section: mailbox.client for section in core.live.configuration.clients if (mailbox := core.mailbox(section))}
+    sending = {section for section in core.live.configuration.senders if core.account(section) and section not in core.paused}
     now = core.clock.now()
     ill = sorted(
         found.client
         for found in conditions.values()
-        if found.client in running
-        and (found.health in (Health.NEEDS_PERSON, Health.RETRYING) or silent_for(found, running[found.client], now))
+        if (found.client in running or found.client in sending)
+        and (
+            found.health in (Health.NEEDS_PERSON, Health.RETRYING)
+            or (found.client in running and silent_for(found, running[found.client], now))
+        )
     )
-    return {"status": "sick" if ill else "ok", "clients": len(running), "sick": ill}
+    return {"status": "sick" if ill else "ok", "clients": len(running) + len(sending), "sick": ill}

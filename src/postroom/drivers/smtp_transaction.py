@@ -243,6 +243,9 @@ class Transaction:
         if not session.stream.open:
             self._note(RecipientState.PENDING, Reply(0, lines=(b"the connection was lost before the end of the message was sent",)))
             return
+        if not (self._owed or session.replies.empty):
+            self._answered_early()
+            return
         try:
             await session.write(end, shown=self._shown(end))
             reply = _answer(await self._replies(1 + self._owed, self._patience))
@@ -256,6 +259,17 @@ class Transaction:
         self._refuse(reply, At.END)
         if reply.code == _SERVICE_ENDS:
             session.stream.abort()
+
+    def _answered_early(self) -> None:
+        """Something was said before the end was: were it sent, nobody could tell which of two answers is the one to it."""
+        session = self._session
+        early = session.replies.reply()
+        session.stream.abort()
+        if early is not None and not early.ok:
+            self._refuse(early, At.END)
+            return
+        words = b"the server answered before the end of the message was sent"
+        self._note(RecipientState.PENDING, Reply(0, lines=(words + (f": {early.words}".encode() if early else b""),)))
 
 
 def _answer(replies: Sequence[Reply]) -> Reply:

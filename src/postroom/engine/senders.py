@@ -14,6 +14,7 @@ from postroom.engine.guard import guarded
 from postroom.engine.submit import Sender, Sending
 from postroom.errors import StoreError
 from postroom.model import Condition
+from postroom.outbound import LaneCounts
 
 _COUNT = 10.0  # seconds between two counts of the queue
 
@@ -89,13 +90,18 @@ class Senders:
         await guarded(self.around.clock, self.around.observer, where, run)
 
     async def _count(self) -> None:
+        known = set(self._senders)
         while True:
-            try:
+            with suppress(StoreError):  # whose trouble is told of where it stops something; what was counted last stands
                 counts = await self.around.store.outbox.counts()
-            except StoreError:
-                counts = {}  # the store's trouble is told of where it stops something
-            for section in {*counts, *self._senders}:
-                for state in ("ready", "leased", "waiting", "dead"):
-                    count = getattr(counts.get(section), state, 0)
-                    self.around.observer.gauge(events.OUTBOX, count, client=section, state=state)
+                known |= {*counts, *self._senders}
+                for section in known:
+                    self._tell_of(section, counts.get(section, LaneCounts()))
             await self.around.clock.sleep(_COUNT)
+
+    def _tell_of(self, section: str, counts: LaneCounts) -> None:
+        gauge, now = self.around.observer.gauge, self.around.clock.now()
+        for state in ("ready", "leased", "waiting", "dead"):
+            gauge(events.OUTBOX, getattr(counts, state), client=section, state=state)
+        oldest = now if counts.oldest is None else counts.oldest
+        gauge(events.OUTBOX_OLDEST, max(now - oldest, 0.0), client=section)

@@ -13,7 +13,8 @@ from postroom.model import Condition, Health
 from postroom.store import Store
 
 _PROVED = 30.0  # seconds between two reports of the same health
-_PROOF = 3600.0  # seconds after which the way to the server is proved without mail
+PROOF = 3600.0
+"""Seconds after which the way to the server is proved without mail."""
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Standing:
     def proof_due(self) -> bool:
         """Whether the way to the server is to be proved although there is no mail."""
         proved_at = self.condition.proved_at
-        old = proved_at is None or self.clock.now() - proved_at >= _PROOF
+        old = proved_at is None or self.clock.now() - proved_at >= PROOF
         return (self.trying or old) and not self.parked_for
 
     @property
@@ -55,15 +56,20 @@ class Standing:
         self._parked_until = 0.0
 
     async def failed(self, error: PostroomError) -> float:
-        """The account cannot send; return for how many seconds nothing is tried."""
+        """The account cannot send; return for how many seconds nothing is tried.
+
+        What several conversations meet at the same time is one failure: refusals in passing are believed when they last.
+        """
         now = self.clock.now()
+        asked = error.retry_after or 0.0 if isinstance(error, Throttled) else 0.0
+        if self.failures and self.parked_for >= asked and self.parked_for > 0:
+            return self.parked_for
         self.failures += 1
         if self.failures == 1:
             self._first_failed_at = now
         decision = decide(error, self.failures, self._first_failed_at, now)
         seconds = self.clock.jitter(decision.seconds)
-        if isinstance(error, Throttled):
-            seconds = max(seconds, error.retry_after or 0.0)
+        seconds = max(seconds, asked)
         self._parked_until = self.clock.monotonic() + seconds
         client, words, remedy = self.section, str(error), error.remedy
         if isinstance(error, StoreError):

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from postroom.clock import Clock
 from postroom.drivers import Account, Submitter
-from postroom.errors import PostroomError
+from postroom.errors import NetworkError, ProtocolError
 
 Open = Callable[[Account], AbstractAsyncContextManager[Submitter]]
 """How a conversation of an account begins: logged in within the block."""
@@ -30,6 +30,10 @@ class Talker:
         """Whether a conversation is open."""
         return self._submitter is not None
 
+    def serves(self, account: Account) -> bool:
+        """Whether the conversation was begun as one of this account would be now."""
+        return self._account is not None and _alike(self._account, account)
+
     def idle_since(self) -> float | None:
         """When the conversation was last used; None where there is none."""
         return self._used_at if self._submitter is not None else None
@@ -38,7 +42,7 @@ class Talker:
         """A conversation of the account. Raises what opening one does."""
         submitter = self._submitter
         if submitter is not None:
-            serves = submitter.stands() and self._account is not None and _alike(self._account, account)
+            serves = submitter.stands() and self.serves(account)
             idle = self._clock.monotonic() - self._used_at
             if serves and idle > account.client.check_idle_time:
                 serves = await _checked(submitter)
@@ -74,8 +78,9 @@ def _alike(of: Account, now: Account) -> bool:
 
 
 async def _checked(submitter: Submitter) -> bool:
+    """Whether the conversation stands. Raises what its last answer said of the account."""
     try:
         await submitter.check()
-    except PostroomError:
+    except (NetworkError, ProtocolError):
         return False
     return True

@@ -93,7 +93,7 @@ class Store:
         self.applications = Applications(self._db, clock)
         self.pull = Pull(self._db, clock)
         self.invitations = Invitations(self._db, clock)
-        self.outbox = Outbox(self._db, clock, self.blobs, self._ids, self._processes.holder)
+        self.outbox = Outbox(self._db, clock, self.blobs, self._ids, self._processes)
 
     @property
     def holder(self) -> str:

@@ -69,7 +69,7 @@ def sender_of(argument: str, limit: int, *, extended: bool = True) -> Sender | R
         return read
     address, given = read
     size = given.pop("SIZE", "0")
-    if not size.isdigit() or len(size) > 20:  # RFC 1870 section 6.1
+    if not (size.isascii() and size.isdigit()) or len(size) > 20:  # RFC 1870 section 6.1
         return Reply(501, "5.5.4", "SIZE is a number of octets")
     if int(size) > limit:
         return Reply(552, "5.3.4", f"A message has at most {limit} octets here")

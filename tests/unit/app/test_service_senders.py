@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fakes import HandClock, Recorder
 from outgoing import handed
 from postroom.app.config import Live, load
 from postroom.app.core import Core
+from postroom.app.metrics import readiness
 from postroom.app.observing import Log
 from postroom.app.operations.status import ClientStatus, as_lines, status
 from postroom.app.serve import Service, assembled
 from postroom.clock import SystemClock
-from postroom.model import Condition, Health
+from postroom.errors import StoreError
+from postroom.events import OUTBOX, OUTBOX_OLDEST
+from postroom.model import Condition, Health, WorkState
+from postroom.outbound import LaneCounts, Passed
+from postroom.store.outbox_rows import Asked
 
 A = "smtp-client-a"
 SENDER = f"[{A}]\nserver = mail.example.org\nuser = a@example.org\npassword = pw\nenable-authentication = true\n"
@@ -87,6 +95,17 @@ async def test_it_waits_where_it_is_to_wait_and_says_so_once(tmp_path: Path) -> 
     assert here.told("client_changed") == [("client_changed", "port, password")]
 
 
+async def test_after_its_restart_the_same_option_is_told_of_again(tmp_path: Path) -> None:
+    here = Here(tmp_path, WAITING + SENDER)
+    async with here.service() as service:
+        for port in (2525, 2526):
+            here.file.write_text(f"{WAITING}{SENDER}port = {port}\n")
+            service.reload()
+            assert service.restart(A)
+        pending, changed = ("restart_pending", "port"), ("client_changed", "port")
+        assert here.told("client_changed", "restart_pending") == [pending, changed] * 2
+
+
 async def test_the_login_alone_is_switched_off_at_once(tmp_path: Path) -> None:
     here = Here(tmp_path, WAITING + SENDER)
     async with here.service() as service:
@@ -133,7 +152,97 @@ async def test_status_shows_faulty_accounts_and_those_that_are_gone(tmp_path: Pa
     assert shown.needs_person
     assert "port = 'none'" in shown.fault
     gone = await _status(Here(tmp_path, "").live)
+    assert gone.needs_person
+    assert gone.fault == "no longer in the configuration, and nobody sends its mail"
+    assert gone.remedy.endswith(f"postroom outbox list --client {A}; postroom outbox replay ID --via CLIENT")
+    async with Here(tmp_path, "").service() as service:
+        outbox = service.core.store.outbox
+        [row] = await outbox.page(Asked(), 9)
+        await outbox.cancel(row.id)
+        await outbox.hand_in(handed(b"2"))
+        [outgoing] = await outbox.take(A, 9)
+        await outbox.record([], [Passed(outgoing.work, (), WorkState.DEAD)])
+    gone = await _status(Here(tmp_path, "").live)
     assert (gone.health, gone.fault) == (Health.DISABLED, "no longer in the configuration")
+
+
+async def test_status_tells_what_a_person_does_about_doubts_and_what_was_given_up(tmp_path: Path) -> None:
+    here = Here(tmp_path, SENDER)
+    async with here.service() as service:
+        outbox = service.core.store.outbox
+        for message in (b"1", b"2"):
+            await outbox.hand_in(handed(message))
+        doubtful, dead = await outbox.take(A, 2)
+        await outbox.record([], [Passed(doubtful.work, (), WorkState.WAITING), Passed(dead.work, (), WorkState.DEAD)])
+        shown = await _status(here.live)
+    words = "\n".join(as_lines([shown], colour=False))
+    assert f"in doubt: postroom outbox list --state in-doubt --client {A}; postroom outbox resolve ID" in words
+    assert f"given up: postroom outbox list --state failed --client {A}; postroom outbox replay ID" in words
+
+
+async def test_mail_that_waits_for_nobody_is_told_of(tmp_path: Path) -> None:
+    """As where the service is down: what it reported last would be 'working' for ever."""
+    here = Here(tmp_path, SENDER)
+    now = SystemClock().now()
+
+    async def health(proved_at: float, handed_in: float) -> Health:
+        async with here.service() as service:
+            outbox = service.core.store.outbox
+            for row in await outbox.page(Asked(), 9):
+                await outbox.cancel(row.id) if row.state is WorkState.READY else None
+            outbox._clock = HandClock(handed_in)
+            await outbox.hand_in(handed(b"%d" % handed_in))
+            await service.core.store.report(Condition(A, Health.WORKING, proved_at))
+            return (await _status(here.live)).health
+
+    assert await health(now - 8000, now - 8000) is Health.STALE
+    assert await health(now - 100, now - 8000) is Health.WORKING  # to be sent later
+    assert await health(now - 8000, now - 100) is Health.WORKING  # run --once comes in its time
+
+
+async def test_an_account_that_is_ill_is_named_by_ready(tmp_path: Path) -> None:
+    here = Here(tmp_path, SENDER)
+    async with here.service() as service:
+        assert await readiness(service.core) == {"status": "ok", "clients": 1, "sick": []}
+        await service.core.store.report(Condition(A, Health.NEEDS_PERSON, fault="the login was refused"))
+        assert await readiness(service.core) == {"status": "sick", "clients": 1, "sick": [A]}
+        await service.core.store.commands.pause(A, "somebody")
+        await service.core.look_at_pauses()
+        assert await readiness(service.core) == {"status": "ok", "clients": 0, "sick": []}
+
+
+async def test_how_old_the_queue_is_and_what_a_store_in_trouble_does_not_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Here(tmp_path, SENDER)
+    async with here.service() as service:
+        clock, observer, outbox = HandClock(SystemClock().now() + 500), Recorder(), service.core.store.outbox
+        await outbox.hand_in(handed(b"1"))
+        around = replace(service.senders.around, clock=clock, observer=observer)
+        counting = asyncio.create_task(replace(service.senders, around=around)._count())
+        await clock.sleeper()
+
+        def told() -> tuple[int, int]:
+            gauges = observer.gauges
+            age, ready = ("client", A), ("state", "ready")
+            return round(gauges[OUTBOX_OLDEST.name, (age,)], -1), int(gauges[OUTBOX.name, (age, ready)])
+
+        assert told() == (500, 1)
+        with monkeypatch.context() as broken:
+            broken.setattr(outbox, "counts", _fails)
+            clock.advance(10)
+            await clock.sleeper()
+        assert told() == (500, 1)
+        [row] = await outbox.page(Asked(), 9)
+        await outbox.cancel(row.id)
+        clock.advance(10)
+        await clock.sleeper()
+        assert told() == (0, 0)
+        counting.cancel()
+
+
+async def _fails() -> dict[str, LaneCounts]:
+    raise StoreError("input/output error")
 
 
 async def test_an_account_has_the_consent_of_its_section(tmp_path: Path) -> None:

@@ -114,3 +114,10 @@ def test_parameters_are_read_as_they_were_meant() -> None:
 def test_loop() -> None:
     assert not looped(b"Received: a\r\n" * 100 + b"\r\n" + b"Received: in the text\r\n" * 10)
     assert looped(b"Received: a\r\n" * 101 + b"\r\n")
+
+
+@pytest.mark.parametrize("size", ["\u00b2", "\u0663", "1\u00b2"], ids=["superscript", "arabic", "mixed"])
+def test_digits_that_are_no_ascii_are_no_size(size: str) -> None:
+    reply = sender_of(f"FROM:<a@example.org> SIZE={size} SMTPUTF8", 100)
+    assert isinstance(reply, Reply)
+    assert reply.code == 501

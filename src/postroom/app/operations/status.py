@@ -19,6 +19,7 @@ from postroom.clock import SystemClock
 from postroom.engine.first import seconds_left
 from postroom.engine.forecast import Ending, soon
 from postroom.engine.silence import silent_for
+from postroom.engine.standing import PROOF
 from postroom.model import Audit, Condition, Health, Trouble
 from postroom.outbound import LaneCounts
 from postroom.settings import PopClient
@@ -220,10 +221,22 @@ def _sender(live: Live, section: str, condition: Condition | None, queue: LaneCo
         fault = " ".join(map(str, live.configuration.faults_of(section)))
     elif client is None:
         health, fault, remedy = Health.DISABLED, "no longer in the configuration", ""
+        if queue.ready or queue.leased:
+            health, fault = Health.NEEDS_PERSON, f"{fault}, and nobody sends its mail"
+            remedy = f"Put the section back, or: postroom outbox list --client {section}; postroom outbox replay ID --via CLIENT"
+    elif health in (Health.STARTING, Health.WORKING) and _waits_for_nobody(condition, queue, now):
+        health, fault = Health.STALE, "mail waits, and nobody proved the way to the server for hours"
+        remedy = "No process sends now: start the service, postroom run."
     retry_in = condition.retry_at - now if condition.retry_at is not None and condition.retry_at > now else None
     proved = _age(condition.proved_at, now)
     addresses = ", ".join(client.addresses) if client is not None else ""
     return ClientStatus(section, health, proved, 0, 0, 0, None, fault, remedy, retry_in, address=addresses, queue=queue)
+
+
+def _waits_for_nobody(condition: Condition, queue: LaneCounts, now: float) -> bool:
+    """Whether mail waits for longer than the account's last sign of life explains: a living process proves it by the hour."""
+    seen, waits = _age(condition.proved_at, now), _age(queue.oldest, now)
+    return waits is not None and waits > 2 * PROOF and (seen is None or seen > 2 * PROOF)
 
 
 def _queue_dict(queue: LaneCounts | None, now: float) -> dict[str, object] | None:
@@ -242,6 +255,15 @@ def _queue_words(queue: LaneCounts, now: float) -> str:
         f"{queue.dead} given up" if queue.dead else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _queue_remedies(client: str, queue: LaneCounts) -> Iterator[str]:
+    """What a person does about mail that waits for one."""
+    if queue.waiting:
+        what = "postroom outbox resolve ID --as sent|resend|failed"
+        yield f"in doubt: postroom outbox list --state in-doubt --client {client}; {what}"
+    if queue.dead:
+        yield f"given up: postroom outbox list --state failed --client {client}; postroom outbox replay ID"
 
 
 def _age(at: float | None, now: float) -> float | None:
@@ -312,6 +334,8 @@ def _more(item: ClientStatus) -> Iterator[str]:
     """What is known of a client beside its health."""
     if item.labels:
         yield ", ".join(f"{name}={value}" for name, value in item.labels.items())
+    if item.queue is not None:
+        yield from _queue_remedies(item.client, item.queue)
     if item.restart_pending:
         yield f"restart pending: {', '.join(item.restart_pending)}; what is written acts after: postroom restart {item.client}"
     for folder, trouble in item.troubles:

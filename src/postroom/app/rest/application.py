@@ -54,7 +54,16 @@ def web_app(core: Core, log: Log, address: str, reload: Callable[[], None]) -> G
 
 def api() -> FastAPI:
     """The routes and the document, without anything to work on."""
-    application = _Api(title="Postroom", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, openapi_url=None)
+    # A slash too many leads nowhere: to lead elsewhere Starlette would repeat the Host that was asked for, whoever's that is.
+    application = _Api(
+        title="Postroom",
+        version=__version__,
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
     for router in (
         messages.router,
         pull.router,

@@ -153,7 +153,8 @@ def document(status: int, detail: str, request_id: str, errors: Sequence[Mapping
 def response(request_id: str, problem: Problem) -> Response:
     """The answer for a problem."""
     body = json.dumps(document(problem.status_code, problem.detail, request_id, problem.errors), ensure_ascii=False)
-    return Response(body, problem.status_code, problem.headers, MEDIA_TYPE)
+    # A name that came in may hold half a character, which JSON can escape and UTF-8 cannot carry.
+    return Response(body.encode("utf-8", "replace"), problem.status_code, problem.headers, MEDIA_TYPE)
 
 
 _STATUS: tuple[tuple[type[PostroomError], int], ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, Header, Path, Query, Response
@@ -16,8 +17,7 @@ from postroom.app.operations import submissions as operation
 from postroom.app.operations.roles import Role
 from postroom.app.rest.messages import ID, Text
 from postroom.app.rest.operation import Answer, CoreHere, Form, KeyHere, problems, routes
-from postroom.app.rest.problems import Problem
-from postroom.errors import DraftFault, DraftRefused
+from postroom.errors import DraftFault, DraftRefused, NotFound
 from postroom.mime.addresses import parse_mailbox
 from postroom.mime.raw import RawEnvelope
 from postroom.model import WorkState
@@ -132,6 +132,7 @@ async def create_submission(
         _refuse(faults)
         row, new = await operation.submit_raw(core, octets, envelope, hand)
     else:
+        await _readable(core, key, document, faults)
         _refuse(faults)
         row, new = await operation.submit_draft(core, document, hand)
     response.headers["Location"] = f"/v1/submissions/{row.id}"
@@ -148,7 +149,9 @@ async def list_submissions(
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
     recipient: Annotated[Text, Query(max_length=320, description="Only those with this recipient.")] = None,
     message_id: Annotated[Text, Query(max_length=1000, description="Only that with this Message-ID.")] = None,
-    after: Annotated[Text, Query(pattern=f"^{ID}$", description="Behind this one: `next` of the page before.")] = None,
+    after: Annotated[
+        Text, Query(pattern=f"^{ID}$", max_length=36, description="Behind this one: `next` of the page before.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="Most items of the page.")] = 50,
 ) -> Submissions:
     """List submissions, the newest first. An application's key sees its own alone."""
@@ -218,7 +221,7 @@ def _owner(key: ApiKey) -> str | None:
 async def _one(core: Core, key: ApiKey, submission_id: str) -> SubmissionRow:
     row = await core.store.outbox.one(submission_id)
     if _owner(key) not in (None, row.owner):
-        raise Problem(404, "There is no submission with this id.")
+        raise NotFound(f"no submission begins with '{submission_id}'")  # as of one that never was
     return row
 
 
@@ -252,6 +255,17 @@ def _client(core: Core, value: object, faults: list[DraftFault]) -> str | None:
         return known[value]
     faults.append(DraftFault("/client", str(value)[:60], "is no smtp-client that can send", ", ".join(senders) or "there is none"))
     return None
+
+
+async def _readable(core: Core, key: ApiKey, document: dict[str, Any], faults: list[DraftFault]) -> None:
+    """An answer may quote: a key that names clients answers theirs alone. No beginning of an id is enough, which can be guessed."""
+    for name in ("in_reply_to_message", "forward_message"):
+        value = document.get(name)
+        if not (value and isinstance(value, str)):
+            continue  # which the draft's own rules judge
+        found = await core.store.message(value) if re.fullmatch(ID, value) else None
+        if found is None or (key.clients and found[0].client not in key.clients):
+            faults.append(DraftFault(f"/{name}", value[:60], "no message has this id", "the id of a captured message"))
 
 
 def _raw(value: object, faults: list[DraftFault]) -> bytes:

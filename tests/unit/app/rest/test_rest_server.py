@@ -101,3 +101,9 @@ async def test_the_network_without_tls_is_warned_of(tmp_path: Path) -> None:
         (warning,) = web.core.live.configuration.faults
         assert (warning.severity, warning.option) == (Severity.WARNING, "listen")
         assert "there is no TLS" in str(warning)
+
+
+@pytest.mark.parametrize("path", ["/health/", "/openapi.json/", "/v1/messages/", "/connect/x/"])
+async def test_nobody_is_led_to_the_host_that_a_request_names(web: Web, path: str) -> None:
+    told = await web.ask("GET", path, headers={"Host": "evil.example"})
+    assert (told.status, told.headers.get("Location")) == (404, None)

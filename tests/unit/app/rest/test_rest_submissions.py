@@ -181,6 +181,36 @@ async def test_an_application_sees_its_own_alone(web: Web) -> None:
     assert (await submit(web, DRAFT, key=reader)).status == 403
 
 
+async def test_whose_a_submission_is_cannot_be_told_from_one_that_never_was(web: Web) -> None:
+    mine, other = await web.key("application"), await web.key("application", name="other")
+    made = (await submit(web, DRAFT, key=mine)).json["id"]
+    never = made[:-4] + ("0000" if made[-4:] != "0000" else "1111")
+    for path in ("", "/raw"):
+        strange, nothing = [await web.ask("GET", f"/v1/submissions/{each}{path}", key=other) for each in (made, never)]
+        assert strange.json["detail"].replace(made, never) == nothing.json["detail"]
+
+
+@pytest.mark.parametrize("member", ["in_reply_to_message", "forward_message"])
+async def test_a_key_that_names_clients_quotes_no_mail_of_others(web: Web, member: str) -> None:
+    [message] = await capture(web.core, "pop-client-strange", [b"From: ann@example.com\r\n\r\nThe salaries.\r\n"])
+    limited, chief = await web.key("application", clients=("pop-client-shop",)), await web.key("application", name="all")
+    document = {**DRAFT, member: message, "quote": True}
+    del document["subject"]
+    told = await submit(web, document, key=limited)
+    assert told.status == 422
+    assert [(each["pointer"], each["detail"]) for each in told.json["errors"]] == [(f"#/{member}", "no message has this id")]
+    assert (await submit(web, document, key=chief)).status == 202
+    for beginning in (message[:8], message[:-1], message[:1]):  # the time in it can be guessed
+        assert (await submit(web, {**document, member: beginning}, key=chief)).status == 422
+
+
+async def test_half_a_character_in_a_name_is_a_fault_like_any_other(web: Web) -> None:
+    octets = b'{"raw": "YQ==", "\\ud800": 1}'
+    told = await web.ask("POST", "/v1/submissions", data=octets, headers={"Content-Type": "application/json"})
+    assert told.status == 422, told
+    assert {"pointer": "#/?", "detail": "goes with a draft, not with raw"}.items() <= told.json["errors"][0].items()
+
+
 async def test_the_sender_is_told_of_new_mail(web: Web) -> None:
     told: list[str] = []
     web.core.hears.append(told.append)
