@@ -36,7 +36,7 @@ def test_the_sections_of_the_readme_are_read_without_a_fault(tmp_path: Path) -> 
     [
         ("gmail", ["pop-client-support", "pop-client-orders", "pop-client-letters", "smtp-client-support"]),
         ("microsoft", ["pop-client-orders", "pop-client-boss", "smtp-client-orders"]),
-        ("application", ["pop-client-desk"]),
+        ("application", ["pop-client-desk", "smtp-client"]),
     ],
 )
 def test_the_sections_of_the_guides_are_read_without_a_fault(guide: str, clients: list[str], tmp_path: Path) -> None:

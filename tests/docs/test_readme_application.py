@@ -9,7 +9,7 @@ import pytest
 from crash.answers import APPLICATION
 from docs.pages import ROOT
 
-PAGES = ["docs/guides/application.md"]  # and README.md, once it has its section "An application"
+PAGES = ["docs/guides/application.md", "README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
