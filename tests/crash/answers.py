@@ -20,12 +20,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crash.drain_plan import Way
 from crash.drain_rig import Here, Record
 from crash.drain_verdict import Recorded, State
 from crash.nursery import PATIENCE, Nursery, Order, Process
 from crash.persons import resolve
 from postroom.model import WorkState
-from postroom.outbound import RecipientState
+from postroom.outbound import RecipientState, SubmissionRow
 from servers.authority import Authority
 from servers.certificates import Certificates
 from servers.dovecot import Dovecot
@@ -102,22 +103,22 @@ class Figures:
 class Desk:
     """A service with a mailbox and an account, and the application that answers."""
 
-    def __init__(self, nursery: Nursery, dovecot: Dovecot, user: str, record: Record, folder: Path) -> None:
-        self._nursery, self._dovecot, self._user, self._record = nursery, dovecot, user, record
+    def __init__(self, nursery: Nursery, user: str, record: Record, folder: Path) -> None:
+        self._nursery, self._dovecot, self._user, self._record = nursery, record.dovecot, user, record
         self._here = Here(folder)
         (self._web,) = free_ports(1)
         self._here.file.write_text(
             _CONFIGURATION.format(
                 data=folder / "data",
                 web=self._web,
-                imap=dovecot.imap_port,
+                imap=record.dovecot.imap_port,
                 user=user,
                 desk=_DESK,
                 password=PASSWORD,
                 smtp=record.server.port,
             )
         )
-        record.begin(chunking=True)
+        record.begin(Way("hold", "service", chunking=True))
         record.server.fail(Fault("dot", seconds=_ANSWER, times=0))
         key = json.loads(self._command("keys", "create", "desk", "--role", "application", "--application", "desk", "--json"))
         self._environment = {"POSTROOM": f"http://127.0.0.1:{self._web}", "POSTROOM_KEY": str(key["key"])}
@@ -169,7 +170,6 @@ class Desk:
             self._command("outbox", "replay", "--failed")
             state = self._settled()
         self._judge(state, whole=True)
-        self._service.stop()
         if not self.figures.complaints:
             shutil.rmtree(self._here.directory)
         return self.figures
@@ -187,22 +187,23 @@ class Desk:
         return found
 
     def _settled(self) -> State:
-        """What there is once nothing is left to send but for a person; time passes as is needed."""
+        """What there is once nothing is left to send but for a person; time passes as is needed. The service is down then."""
+        self._service.stop()
         end = time.monotonic() + PATIENCE
-        while True:
-            self._service.stop()
+        while open_ := self._open():
+            assert time.monotonic() < end, open_
             self._ahead += _MUCH_LATER
             self._service = self._serve()
-            while time.monotonic() < end:
-                recorded = self._here.recorded()
-                open_ = [known.row for known in recorded if known.row.state in (WorkState.READY, WorkState.LEASED)]
-                if not open_:
-                    return State({}, self._record.copies(), recorded)
-                now = time.time() + self._ahead
-                if all(row.state is WorkState.READY and row.not_before > now for row in open_):
-                    break
-                time.sleep(0.1)
-            assert time.monotonic() < end, open_
+            wait_for(lambda: not any(self._is_due(row) for row in self._open()), "all to be sent that is due", timeout=PATIENCE)
+            self._service.stop()
+        return State({}, self._record.copies(), self._here.recorded())
+
+    def _open(self) -> list[SubmissionRow]:
+        states = (WorkState.READY, WorkState.LEASED)
+        return [known.row for known in self._here.recorded() if known.row.state in states]
+
+    def _is_due(self, row: SubmissionRow) -> bool:
+        return row.state is WorkState.LEASED or row.not_before <= time.time() + self._ahead
 
     def _judge(self, state: State, *, whole: bool) -> None:
         """Every message has one answer; every answer is at the server once, or in recorded doubt."""
@@ -245,7 +246,7 @@ def rigged(folder: Path) -> Iterator[Desk]:
         SmtpFaults(certificates=certificates) as server,
         Nursery() as nursery,
     ):
-        yield Desk(nursery, dovecot, "desk1@example.test", Record(server), folder)
+        yield Desk(nursery, "desk1@example.test", Record(server, dovecot), folder)
 
 
 def main() -> int:

@@ -16,7 +16,9 @@ from crash.drain_plan import KILLS_A_RUN
 from crash.drain_rig import Queue, Record
 from crash.drain_runs import DrainOutcome, Drains
 from crash.nursery import Nursery
+from servers.authority import Authority
 from servers.certificates import Certificates
+from servers.dovecot import Dovecot
 from servers.smtp_faults import SmtpFaults
 
 MESSAGES = 200
@@ -53,9 +55,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def rigged(folder: Path, seed: int, runs: int, messages: int) -> Iterator[Drains]:
-    """Server and queue of a series."""
-    with Certificates() as certificates, SmtpFaults(certificates=certificates) as server, Nursery() as nursery:
-        yield Drains(nursery, Record(server), Queue(folder / "queue", seed, messages), folder, seed, runs)
+    """Servers and queue of a series."""
+    with (
+        Certificates() as certificates,
+        Authority(certificates=certificates) as authority,
+        Dovecot(authority.tokens, certificates=certificates) as dovecot,
+        queued(certificates, dovecot, folder, seed, runs, messages) as drains,
+    ):
+        yield drains
+
+
+@contextlib.contextmanager
+def queued(
+    certificates: Certificates, dovecot: Dovecot, folder: Path, seed: int, runs: int, messages: int = MESSAGES
+) -> Iterator[Drains]:
+    """The same, where a Dovecot is there."""
+    with SmtpFaults(certificates=certificates, dovecot=dovecot) as server, Nursery() as nursery:
+        yield Drains(nursery, Record(server, dovecot), Queue(folder / "queue", seed, messages), folder, seed, runs)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,7 +107,9 @@ def _keep(state: Path, series: dict[str, int], outcome: DrainOutcome) -> None:
 
 
 def _tell(outcome: DrainOutcome, folder: Path) -> None:
-    figures = f"{outcome.kills} kills, {outcome.doubts} doubts, {outcome.twice} twice, {outcome.resolved} resolved"
+    figures = (
+        f"{outcome.kills} kills, {outcome.doubts} doubts, {outcome.found} found, {outcome.twice} twice, {outcome.resolved} resolved"
+    )
     result = "FOUND" if outcome.complaints else "ok"
     print(
         f"{outcome.number:4} {outcome.way:20} {outcome.seconds:5.1f} s {result:5} {figures}; {'; '.join(outcome.story)}", flush=True
@@ -108,7 +126,7 @@ def _sum(outcomes: Sequence[DrainOutcome], folder: Path) -> int:
     tenths = [sum(min(int(position * 10), 9) == tenth for position in positions) for tenth in range(10)]
     for in_doubt in ("hold", "resend"):
         mine = [outcome for outcome in outcomes if outcome.way.startswith(in_doubt)]
-        names = ("kills", "delivered", "doubts", "twice", "resolved")
+        names = ("kills", "delivered", "doubts", "found", "twice", "resolved")
         sums = ", ".join(f"{sum(getattr(outcome, name) for outcome in mine)} {name}" for name in names)
         print(f"in-doubt = {in_doubt}: {len(mine)} queues drained, {sums}")
     idle = sum(outcome.idle for outcome in outcomes)

@@ -15,7 +15,8 @@ Where = Literal["envelope", "content", "answer", "lost"]
 
 KILLS_A_RUN = 4
 _MOMENTS: tuple[Moment, ...] = ("instant", "instant", "step", "instant", "instant", "answer")
-_PROGRAMS: tuple[Program, ...] = ("once", "pair", "service", "once", "command")
+_PROGRAMS: tuple[Program, ...] = ("once", "pair", "service", "once", "command", "once", "pair", "service", "once", "once")
+_LOOKING = (3, 17)  # of twenty turns: ``run --once``, and the service
 _LATER = 0.3  # share of the restarts behind which time has passed: what was deferred is due
 _AT_ONCE = 0.2  # share of the restarted processes that are killed while they start, too
 
@@ -52,9 +53,10 @@ class Way:
     in_doubt: InDoubt
     program: Program  # ``run --once``, two of them at a time, the service, or the service with an interpreter's start
     chunking: bool  # the server offers it; else DATA
+    looks: bool = False  # the server files copies in Sent, where they can be looked for
 
     def __str__(self) -> str:
-        return f"{self.in_doubt} {self.program} {'BDAT' if self.chunking else 'DATA'}"
+        return f"{self.in_doubt} {self.program} {'BDAT' if self.chunking else 'DATA'}{' looks' if self.looks else ''}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def drain_run(seed: int, number: int, runs: int) -> DrainRun:
 def way_of(number: int) -> Way:
     """Every way in turn."""
     turn, odd = divmod(number, 2)
-    return Way("resend" if odd else "hold", _PROGRAMS[turn % len(_PROGRAMS)], chunking=(turn // len(_PROGRAMS)) % 2 == 0)
+    again, place = divmod(turn, len(_PROGRAMS))
+    return Way("resend" if odd else "hold", _PROGRAMS[place], chunking=(again + place) % 2 == 0, looks=turn % 20 in _LOOKING)
 
 
 def _stop(place: int, number: int, runs: int, chance: random.Random) -> Stop:

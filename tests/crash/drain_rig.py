@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from crash.drain_plan import Way
+from crash.drain_plan import InDoubt, Way
 from crash.drain_verdict import Copy, Recorded
 from crash.nursery import PATIENCE
 from postroom.app.config import Live, load
@@ -22,6 +22,7 @@ from postroom.app.operations.submissions import Hand, submit_raw
 from postroom.mime.raw import RawEnvelope
 from postroom.outbound import Recipient
 from postroom.store.outbox_rows import Asked
+from servers.dovecot import Dovecot
 from servers.dovecot_config import PASSWORD
 from servers.smtp_faults import Manner, SmtpFaults
 from servers.waiting import wait_for
@@ -49,7 +50,20 @@ cnx-pool-size = {connections}
 in-doubt = {in_doubt}
 connect-timeout = 120s
 protocol-timeout = 120s
+copy-in-sent = no
 """
+_WITH_MAILBOX = """
+[pop-client]
+type = IMAP
+server = 127.0.0.1
+port = {port}
+pop-connection-security = none
+mailbox = {user}
+password = {password}
+connect-timeout = 120s
+protocol-timeout = 120s
+"""
+_SENT = "Sent"
 
 
 class Letter(NamedTuple):
@@ -88,7 +102,7 @@ class Queue:
         self.deliveries = sum(len(letter.recipients) for letter in self._letters)
         folder.mkdir(parents=True)
         here = Here(folder)
-        here.configure(Way("hold", "once", chunking=True), port=1)
+        here.configure("hold", port=1)
         here.within(self._hand_in)
 
     async def _hand_in(self, core: Core) -> None:
@@ -110,18 +124,18 @@ class Here:
         self.directory = directory
         self.file = directory / "postroom.ini"
 
-    def configure(self, way: Way, port: int) -> None:
-        """Let this be sent there."""
-        self.file.write_text(
-            _CONFIGURATION.format(
-                data=self.directory / "data",
-                port=port,
-                user=SENDER,
-                password=PASSWORD,
-                connections=CONNECTIONS,
-                in_doubt=way.in_doubt,
-            )
+    def configure(self, in_doubt: InDoubt, port: int, imap_port: int = 0) -> None:
+        """Let this be sent there; with ``imap_port`` copies can be looked for."""
+        text = _CONFIGURATION.format(
+            data=self.directory / "data",
+            port=port,
+            user=SENDER,
+            password=PASSWORD,
+            connections=CONNECTIONS,
+            in_doubt=in_doubt,
         )
+        text += _WITH_MAILBOX.format(port=imap_port, user=SENDER, password=PASSWORD) if imap_port else ""
+        self.file.write_text(text)
 
     def within(self, do: Callable[[Core], Awaitable[T]]) -> T:
         """Do something with the store, as a command does."""
@@ -147,24 +161,25 @@ class Record:
     """The server, and what it took over since ``begin``."""
 
     server: SmtpFaults
+    dovecot: Dovecot  # where it files copies in Sent, of what who looks sends
     _begun: int = 0  # octets of the record
     _kept: dict[int, Copy] = field(default_factory=dict)
 
-    def begin(self, *, chunking: bool) -> None:
-        """Forget what was; orders and record begin anew."""
+    def begin(self, way: Way) -> None:
+        """Forget what was; orders and record begin anew, and the server is as this way wants it."""
         for number in self._kept:
             self.server.throw_away(number)
         self._kept.clear()
         self._begun = self.server.ledger.stat().st_size
-        self.calm(chunking=chunking)
+        self.calm(way)
+        if way.looks:
+            self.dovecot.clear(SENDER)
 
-    def calm(self, *, chunking: bool) -> None:
+    def calm(self, way: Way) -> None:
         """Take back what was ordered."""
         self.server.reset()
-        manner = Manner(auth_in_clear=True)
-        if not chunking:
-            manner = Manner(auth_in_clear=True, keywords=tuple(word for word in manner.keywords if word != "CHUNKING"))
-        self.server.behave(manner)
+        keywords = tuple(word for word in Manner().keywords if way.chunking or word != "CHUNKING")
+        self.server.behave(Manner(auth_in_clear=True, keywords=keywords, sent_folder=_SENT if way.looks else ""))
 
     @property
     def count(self) -> int:

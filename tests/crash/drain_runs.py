@@ -49,6 +49,7 @@ class DrainOutcome:
     positions: tuple[float, ...]  # of each kill: the share of the queue that the server had
     delivered: int
     doubts: int
+    found: int  # doubts that a copy in Sent settled
     twice: int
     resolved: int
     complaints: tuple[str, ...] = ()
@@ -191,6 +192,7 @@ class _Run:
             tuple(self.positions),
             verdict.delivered(self.state),
             verdict.doubts(self.state),
+            verdict.found(self.state),
             verdict.twice(self.state),
             self.resolved,
             tuple(complaints),
@@ -238,8 +240,8 @@ class Drains:
 
     def _begin(self, plan: DrainRun, measured: Measured) -> _Run:
         here = self.queue.copied(self.folder / str(plan.number))
-        here.configure(plan.way, self.record.server.port)
-        self.record.begin(chunking=plan.way.chunking)
+        here.configure(plan.way.in_doubt, self.record.server.port, self.record.dovecot.imap_port if plan.way.looks else 0)
+        self.record.begin(plan.way)
         refused = [Fault("rcpt", _NOT_NOW, recipient=address) for address in self.queue.deferred]
         self.record.server.fail(*refused, *(_fault_of(cut, len(self.queue.queued)) for cut in plan.cuts))
         run = _Run(plan, here, self.record, self.queue, self.nursery, measured)
@@ -308,7 +310,7 @@ class Drains:
         run.killed(took_place=took_place, words=f"killed while an answer does not come, {count} messages on; the server {had} it")
         run.idle += idle and not took_place
         if not took_place:
-            run.record.calm(chunking=run.plan.way.chunking)  # what was ordered must not happen later
+            run.record.calm(run.plan.way)  # what was ordered must not happen later
 
     def _measure(self, program: Program) -> Measured:
         """An undisturbed draining, made once for each program."""

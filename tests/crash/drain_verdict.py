@@ -117,6 +117,11 @@ def twice(state: State) -> int:
     return sum(count - 1 for count in state.had.values())
 
 
+def found(state: State) -> int:
+    """How many doubts a copy in Sent has settled."""
+    return sum(passage.event == "found" for known in state.recorded for passage in known.history)
+
+
 def doubts(state: State) -> int:
     """How many doubts were recorded, of one recipient each but for those that are told of several at once."""
     return sum(passage.event == "doubt" for known in state.recorded for passage in known.history)

@@ -16,7 +16,7 @@ KILLS = 10
 
 def test_each_message_is_answered_once(dovecot: Dovecot, certificates: Certificates, mailbox_user: str, tmp_path: Path) -> None:
     with SmtpFaults(certificates=certificates) as server, Nursery() as nursery:
-        figures = answered(Desk(nursery, dovecot, mailbox_user, Record(server), tmp_path), KILLS, seed=2)
+        figures = answered(Desk(nursery, mailbox_user, Record(server, dovecot), tmp_path), KILLS, seed=2)
     assert figures.complaints == [], figures
     assert figures.applications + figures.services == KILLS, figures
     assert figures.answered == figures.letters

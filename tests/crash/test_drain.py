@@ -7,23 +7,25 @@ from collections.abc import Iterator
 import pytest
 
 from crash import drain_verdict as verdict
-from crash.drain import MESSAGES, rigged
+from crash.drain import queued
 from crash.drain_plan import KILLS_A_RUN, drain_run, way_of
 from crash.drain_runs import Drains
 from crash.drain_verdict import Copy, Recorded, State
 from crash.persons import resolve
 from postroom.model import WorkState
 from postroom.outbound import Passage, RecipientRow, RecipientState, SubmissionRow
+from servers.certificates import Certificates
+from servers.dovecot import Dovecot
 
-RUNS = 20
-CHOSEN = (0, 3, 4, 9, 12, 15)  # both options, each program, BDAT and DATA
+RUNS = 40
+CHOSEN = (0, 3, 4, 7, 9, 14)  # both options, each program, BDAT and DATA, with a look into Sent and without
 
 D, P, S, F = RecipientState.DOUBT, RecipientState.PENDING, RecipientState.SENT, RecipientState.FAILED
 
 
 @pytest.fixture(scope="module")
-def drains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drains]:
-    with rigged(tmp_path_factory.mktemp("drain"), 21, RUNS, MESSAGES) as drains:
+def drains(certificates: Certificates, dovecot: Dovecot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drains]:
+    with queued(certificates, dovecot, tmp_path_factory.mktemp("drain"), 21, RUNS) as drains:
         yield drains
 
 
@@ -48,7 +50,7 @@ class TestPlan:
         ways = [way_of(number) for number in CHOSEN]
         assert {way.in_doubt for way in ways} == {"hold", "resend"}
         assert {way.program for way in ways} == {"once", "pair", "service", "command"}
-        assert {way.chunking for way in ways} == {True, False}
+        assert {way.chunking for way in ways} == {way.looks for way in ways} == {True, False}
         plans = [drain_run(21, number, RUNS) for number in CHOSEN]
         assert {stop.moment for plan in plans for stop in plan.stops} == {"instant", "step", "answer"}
         assert any(plan.cuts for plan in plans)

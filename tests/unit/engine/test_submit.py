@@ -19,7 +19,7 @@ from postroom.engine.attempt import Sighting
 from postroom.engine.submit import Sender, Sending
 from postroom.errors import ConnectError, LoginRefused, Lost, Throttled, TokenRefused
 from postroom.model import Health, WorkState
-from postroom.outbound import DeliveryStatus, Outgoing, RecipientState, SubmissionRow
+from postroom.outbound import DeliveryStatus, Mark, Outgoing, RecipientState, SubmissionRow
 from postroom.settings import InDoubt
 from postroom.store import Store
 from postroom.store.outbox_rows import Asked
@@ -265,6 +265,24 @@ async def test_p28_a_process_that_ends_in_the_middle_leaves_a_doubt_and_nothing_
     await office.drain()
     row = await office.store.outbox.one(public_id)
     assert (row.recipients[0].state, office.server.taken) == (S.DOUBT, [])
+    office.store.close()
+
+
+async def test_p28_a_doubt_is_seen_and_resolved_while_the_account_cannot_log_in(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    [public_id] = await office.hand_in(1)
+    [outgoing] = await office.store.outbox.take(SECTION, 1)
+    await office.store.outbox.record([Mark(outgoing.work, outgoing.numbers)], [])
+    office.store.close()  # as a kill
+    office.server.login = TokenRefused("the token was revoked", error="invalid_grant")
+    office.store = office.open()
+    office.sender = office.make()
+    async with office.running() as sender:
+        await until(lambda: sender.standing.parked_for > 0)
+        row = await office.store.outbox.one(public_id)
+        assert row.recipients[0].state is S.DOUBT
+        row = await office.store.outbox.resolve(public_id, S.SENT)
+        assert row.recipients[0].state is S.SENT
     office.store.close()
 
 
