@@ -138,8 +138,9 @@ async def test_a_marked_submission_cannot_be_cancelled(desk: Desk) -> None:
 
 async def test_what_an_ended_process_left_is_a_persons_to_decide_also_where_no_account_takes_it_up(desk: Desk) -> None:
     """As where a section was taken out of the file after a kill: nobody claims its lane any more."""
-    messages = [handed(b"1", "a@example.org", "b@example.org"), handed(b"2"), handed(b"3")]
-    marked, claimed, replayed = [(await desk.store.outbox.hand_in(message))[0].id for message in messages]
+    marked = (await desk.store.outbox.hand_in(handed(b"1", "a@example.org", "b@example.org")))[0].id
+    claimed = (await desk.store.outbox.hand_in(handed(b"2")))[0].id
+    replayed = (await desk.store.outbox.hand_in(handed(b"3")))[0].id
     first, _, _ = await desk.store.outbox.take(SECTION, 3)
     await desk.store.outbox.record([Mark(first.work, first.numbers)], [])
     person = desk.open()
@@ -176,36 +177,19 @@ async def test_a_late_definite_answer_settles_the_doubt_of_its_own_attempt(desk:
     other.close()
 
 
-async def interrupted(desk: Desk) -> str:
-    """A submission that a process was just handing over to the server when it ended; another process is here now."""
+async def test_p28_what_an_ended_process_was_sending_is_in_doubt_before_anybody_sends_again(desk: Desk) -> None:
+    """An account that cannot log in for days claims nothing; its doubts are seen, and resolved, all the same."""
     public_id = (await desk.store.outbox.hand_in(handed(b"1")))[0].id
     outgoing = await desk.take()
     await desk.store.outbox.record([Mark(outgoing.work, outgoing.numbers)], [])
     desk.store.close()
     desk.store = desk.open()
-    return public_id
-
-
-async def test_p28_what_an_ended_process_was_sending_is_in_doubt_before_anybody_sends_again(desk: Desk) -> None:
-    """An account that cannot log in for days claims nothing; its doubts are seen, and resolved, all the same."""
-    public_id = await interrupted(desk)
     await desk.store.reclaim(WorkKind.SUBMIT, SECTION, own=True)
     row = await desk.one(public_id)
     assert (row.state, row.recipients[0].state) == (W.READY, S.DOUBT)
     assert [passage.event for passage in await desk.store.outbox.passages(public_id)] == ["doubt"]
     row = await desk.store.outbox.resolve(public_id, S.SENT)
     assert row.recipients[0].state is S.SENT
-
-
-@pytest.mark.parametrize("to", [S.SENT, S.PENDING, S.FAILED])
-async def test_p28_a_person_resolves_what_an_ended_process_left_whoever_sends(desk: Desk, to: S) -> None:
-    """No service runs, or no account of that name any more: nobody takes back what the ended process claimed."""
-    public_id = await interrupted(desk)
-    with pytest.raises(StateRefused, match="may have accepted"):
-        await desk.store.outbox.cancel(public_id)
-    row = await desk.store.outbox.resolve(public_id, to)
-    assert (row.state, row.recipients[0].state) == (W.READY, to)
-    assert [passage.event for passage in await desk.store.outbox.passages(public_id)] == ["doubt", "resolved"]
 
 
 async def test_what_an_attempt_left_open_is_in_doubt_for_persons(desk: Desk) -> None:
@@ -215,17 +199,6 @@ async def test_what_an_attempt_left_open_is_in_doubt_for_persons(desk: Desk) -> 
     await desk.store.outbox.record([], [Passed(outgoing.work, (), W.READY, desk.clock.now() + 60)])  # nothing is known of it
     row = await desk.store.outbox.resolve(public_id, S.FAILED)
     assert row.recipients[0].state is S.FAILED
-
-
-async def test_what_a_living_process_is_sending_is_no_doubt_for_persons(desk: Desk) -> None:
-    public_id = (await desk.store.outbox.hand_in(handed(b"1")))[0].id
-    outgoing = await desk.take()
-    await desk.store.outbox.record([Mark(outgoing.work, outgoing.numbers)], [])
-    other = desk.open()
-    with pytest.raises(StateRefused, match="being worked on"):
-        await other.outbox.resolve(public_id, S.SENT)
-    assert (await desk.one(public_id)).recipients[0].state is S.SENDING
-    other.close()
 
 
 async def test_counts_lanes_and_lists(desk: Desk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(name, signal.default_int_handler)
     runs = -(-options.kills // KILLS_A_RUN)
     series = {"seed": options.seed, "runs": runs, "messages": options.messages}
-    done = _done(options.state, series)
+    done = done_before(options.state, series)
     if done is None:
         print(f"{options.state} belongs to another series; name another file or remove it", file=sys.stderr)
         return UNUSABLE
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 done[number] = outcome
                 _tell(outcome, folder)
                 if options.state:
-                    _keep(options.state, series, outcome)
+                    keep(options.state, series, outcome)
     except KeyboardInterrupt:
         print(f"interrupted; {'the same command goes on from here' if options.state else 'with --state FILE it could go on'}")
         return INTERRUPTED
@@ -84,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _done(state: Path | None, series: dict[str, int]) -> dict[int, DrainOutcome] | None:
+def done_before(state: Path | None, series: dict[str, int]) -> dict[int, DrainOutcome] | None:
     """What was done of the series; None where the file is of another."""
     if state is None or not state.exists():
         return {}
@@ -99,7 +100,7 @@ def _done(state: Path | None, series: dict[str, int]) -> dict[int, DrainOutcome]
     return {outcome.number: outcome for outcome in outcomes}
 
 
-def _keep(state: Path, series: dict[str, int], outcome: DrainOutcome) -> None:
+def keep(state: Path, series: dict[str, int], outcome: DrainOutcome) -> None:
     """A line for each run; the first names the series."""
     new = not state.exists()
     with state.open("a") as file:
@@ -132,6 +133,8 @@ def _sum(outcomes: Sequence[DrainOutcome], folder: Path) -> int:
     idle = sum(outcome.idle for outcome in outcomes)
     spread = " ".join(map(str, tenths))
     print(f"{len(positions)} kills under way, by tenths of the draining: {spread}; {idle} when nothing was left to do")
+    if not bad:
+        shutil.rmtree(folder)
     print(f"{bad} runs found something{f'; evidence is in {folder}' if bad else ''}")
     return FOUND if bad else 0
 

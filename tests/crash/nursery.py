@@ -152,7 +152,9 @@ class Nursery:
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
         self._parent.stdin.write(json.dumps(order) + "\n")
-        return int(self._parent.stdout.readline())
+        answer = self._parent.stdout.readline()
+        assert answer, f"who makes processes has ended with {self._parent.wait()}"
+        return int(answer)
 
     def make(self, order: Order) -> Process:
         """A process. What it prints and writes is in its directory."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from crash import drain_verdict as verdict
-from crash.drain import queued
+from crash.drain import done_before, keep, queued
 from crash.drain_plan import KILLS_A_RUN, drain_run, way_of
-from crash.drain_runs import Drains
+from crash.drain_runs import DrainOutcome, Drains
 from crash.drain_verdict import Copy, Recorded, State
 from crash.persons import resolve
 from postroom.model import WorkState
@@ -57,6 +58,16 @@ class TestPlan:
 
     def test_a_number_means_the_same_run_every_time(self) -> None:
         assert drain_run(1, 7, 20) == drain_run(1, 7, 20) != drain_run(2, 7, 20)
+
+
+def test_a_series_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    file, series = tmp_path / "state.json", {"seed": 1, "runs": 2, "messages": 200}
+    outcomes = [DrainOutcome(n, "hold once BDAT", 1.5, 4, 0, (0.1, 0.5), 237, 9, 2, 0, 9, (), ("killed",)) for n in (0, 1)]
+    assert done_before(file, series) == {}
+    for outcome in outcomes:
+        keep(file, series, outcome)
+    assert done_before(file, series) == dict(enumerate(outcomes))
+    assert done_before(file, {**series, "seed": 2}) is None
 
 
 def recorded(state: RecipientState, *events: str, work: WorkState = WorkState.DONE, address: str = "a@x") -> Recorded:

@@ -55,7 +55,7 @@ from postroom.store.ids import PublicIds
 from postroom.store.invitations import Invitations
 from postroom.store.keys import place_of
 from postroom.store.labels import Labels
-from postroom.store.outbox import Outbox, interrupted
+from postroom.store.outbox import Outbox, interrupt
 from postroom.store.pending import Pending
 from postroom.store.processes import Processes
 from postroom.store.pull import Pull
@@ -278,7 +278,7 @@ class Store:
         def job(db: apsw.Connection) -> int:
             subjects = work.reclaim(db, kind, lane, living)
             if kind is WorkKind.SUBMIT:
-                interrupted(db, subjects, now)
+                interrupt(db, subjects, now)
             return len(subjects)
 
         return await self._db.run(job)

@@ -107,9 +107,9 @@ class Outbox:
         self._clock = clock
         self._blobs = blobs
         self._ids = ids
-        self._processes = processes
         self._holder = processes.holder
-        self.filings = filings.Filings(db, clock, self._holder)
+        self._living = processes.living
+        self.filings = filings.Filings(db, clock, processes.holder)
 
     async def hand_in(self, handed: Handed) -> tuple[SubmissionRow, bool]:
         """Keep a submission; durable when this returns. It as it is kept, and whether it is a new one.
@@ -187,9 +187,9 @@ class Outbox:
 
         def job(db: apsw.Connection) -> SubmissionRow:
             number = outbox_rows.number_of(db, public_id)
-            # What an ended process claimed is nobody's, also where no account runs or logs in that would take it back.
-            if outbox_rows.freed(db, number, self._processes.living):
-                interrupted(db, [number], now)
+            # Where no account takes it up, gone or not able to log in, nobody else would find out that whoever had it is gone.
+            if outbox_rows.abandoned(db, number, self._living):
+                interrupt(db, [number], now)
             change(db, number, now)
             return outbox_rows.by_number(db, number)
 
@@ -288,25 +288,26 @@ def _add(db: apsw.Connection, handed: Handed, public_id: str, reference: Referen
     return row
 
 
-def interrupted(db: apsw.Connection, submissions: Sequence[int], now: float) -> None:
-    """Of these, which nobody works on, whoever was just handed over to a server is in doubt."""
-    doubtful = db.execute(_DOUBTFUL, (json.dumps(list(submissions)), _INTERRUPTED, now)).fetchall()
-    if doubtful:
-        rows: list[list[object]] = [[number, "doubt", address, _INTERRUPTED] for number, address in doubtful]
-        db.execute(_PASSAGE, (json.dumps(rows), now))
-
-
 def _take(db: apsw.Connection, client: str, holder: str, now: float, limit: int) -> list[Outgoing]:
     pieces = work.claim(db, WorkKind.SUBMIT, client, holder, now, limit)
     if not pieces:
         return []
-    interrupted(db, [piece.subject for piece in pieces], now)
-    numbers = json.dumps([piece.subject for piece in pieces])
+    subjects = [piece.subject for piece in pieces]
+    interrupt(db, subjects, now)
+    numbers = json.dumps(subjects)
     found = {row[0]: row for row in json.loads(str(db.execute(_LOAD, (numbers,)).get))}
     people: dict[int, list[Any]] = {}
     for row in json.loads(str(db.execute(_LOAD_RECIPIENTS, (numbers,)).get)):
         people.setdefault(row[0], []).append(row)
     return [_outgoing(piece, found[piece.subject], people.get(piece.subject, [])) for piece in pieces]
+
+
+def interrupt(db: apsw.Connection, numbers: Sequence[int], now: float) -> None:
+    """Of these, on which nobody works any more, what was just being sent is in doubt."""
+    doubtful = db.execute(_DOUBTFUL, (json.dumps(numbers), _INTERRUPTED, now)).fetchall()
+    if doubtful:
+        rows: list[list[object]] = [[number, "doubt", address, _INTERRUPTED] for number, address in doubtful]
+        db.execute(_PASSAGE, (json.dumps(rows), now))
 
 
 def _outgoing(piece: Work, row: Sequence[Any], people: Sequence[Sequence[Any]]) -> Outgoing:

@@ -22,6 +22,7 @@ FROM submissions s JOIN work w ON w.id = s.work"""
 _PASSAGES = "SELECT at, event, address, words FROM passages WHERE submission = ? ORDER BY id"
 _REFERENCE = 'SELECT segment, "offset", length, digest FROM submissions WHERE id = ?'
 _WORK = "SELECT w.id, w.state FROM submissions s JOIN work w ON w.id = s.work WHERE s.id = ?"
+_CLAIMED = "SELECT w.id, w.holder FROM submissions s JOIN work w ON w.id = s.work WHERE s.id = ? AND w.state = 'leased'"
 # SQLite uses an index on part of the work only where that part's own condition stands in the question.
 _COUNTS = """
 SELECT lane, state, count, (SELECT created_at FROM submissions WHERE id = first) FROM (
@@ -32,8 +33,6 @@ SELECT lane, state, count, (SELECT created_at FROM submissions WHERE id = first)
   WHERE state IN ('waiting', 'dead') AND kind = 'submit' GROUP BY lane, state)"""
 # A claim that is taken away has another token, so that whoever held it marks nothing any more.
 _MOVE_WORK = "UPDATE work SET state = ?2, not_before = ?3, token = token + 1, holder = '', fault = '' WHERE id = ?1"
-_HOLDER = "SELECT w.holder FROM submissions s JOIN work w ON w.id = s.work WHERE s.id = ? AND w.state = 'leased'"
-_FREE = "UPDATE work SET state = 'ready', holder = '' WHERE id = (SELECT work FROM submissions WHERE id = ?)"
 _FRESH = "UPDATE work SET attempts = 0, first_failed_at = NULL WHERE id = ?"
 _LANE = "UPDATE work SET lane = ?2 WHERE id = ?1"
 _STATES = "SELECT DISTINCT state FROM recipients WHERE submission = ?"
@@ -136,13 +135,13 @@ def counts(db: apsw.Connection) -> dict[str, LaneCounts]:
     return {lane: LaneCounts(**of_lane) for lane, of_lane in found.items()}
 
 
-def freed(db: apsw.Connection, number: int, living: Callable[[str], bool]) -> bool:
-    """Take a submission back from a process that ended; False where one that lives works on it."""
-    row = db.execute(_HOLDER, (number,)).fetchone()
-    if row is not None and living(str(row[0])):
+def abandoned(db: apsw.Connection, number: int, living: Callable[[str], bool]) -> bool:
+    """Whether no living process works on a submission; the claim of one that ended is taken away."""
+    row: Any = db.execute(_CLAIMED, (number,)).fetchone()
+    if row is not None and living(str(row[1])):
         return False
     if row is not None:
-        db.execute(_FREE, (number,))
+        db.execute(_MOVE_WORK, (row[0], WorkState.READY.value, 0))
     return True
 
 
