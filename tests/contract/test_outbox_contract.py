@@ -138,9 +138,9 @@ async def test_a_marked_submission_cannot_be_cancelled(desk: Desk) -> None:
 
 async def test_what_an_ended_process_left_is_a_persons_to_decide_also_where_no_account_takes_it_up(desk: Desk) -> None:
     """As where a section was taken out of the file after a kill: nobody claims its lane any more."""
-    marked, _ = await desk.store.outbox.hand_in(handed(b"1", "a@example.org", "b@example.org"))
-    claimed, _ = await desk.store.outbox.hand_in(handed(b"2"))
-    replayed, _ = await desk.store.outbox.hand_in(handed(b"3"))
+    marked = (await desk.store.outbox.hand_in(handed(b"1", "a@example.org", "b@example.org")))[0].id
+    claimed = (await desk.store.outbox.hand_in(handed(b"2")))[0].id
+    replayed = (await desk.store.outbox.hand_in(handed(b"3")))[0].id
     first, _, _ = await desk.store.outbox.take(SECTION, 3)
     await desk.store.outbox.record([Mark(first.work, first.numbers)], [])
     person = desk.open()
