@@ -1,4 +1,4 @@
-"""Sending while persons cancel, other processes drain the same queue, and the disk fills up: nothing twice, nothing taken back."""
+"""Sending while persons cancel, others drain the same queue, and the disk fills up: never twice, never what was taken back."""
 
 from __future__ import annotations
 
