@@ -191,8 +191,8 @@ class NetworkError(PostroomError):
 class ConnectError(NetworkError):
     """The server cannot be reached.
 
-    Check the options ``server``, ``port`` and ``pop-connection-security``, the name service and the firewall. It is tried
-    again by itself, less and less often.
+    Check the options ``server``, ``port`` and ``pop-connection-security`` (of an smtp-client ``smtp-connection-security``),
+    the name service and the firewall. It is tried again by itself, less and less often.
     """
 
 

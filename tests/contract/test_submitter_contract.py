@@ -183,6 +183,19 @@ async def test_where_nobody_is_left_nothing_is_sent_and_the_next_message_is(offi
     assert await arrived(office, mailbox_user, 1) == [LAST]
 
 
+@pytest.mark.parametrize("office", ["faults-gmail", "sandbox-token"], indirect=True)
+async def test_more_recipients_than_the_server_takes_wait_for_another_turn(office: Office, mailbox_user: str) -> None:
+    addresses = [f"{number}-{mailbox_user}" for number in range(101)]
+    marks = Empty(office=office)
+    async with office.sending() as submitter:
+        statuses = await submitter.submit(envelope(office, *addresses), Octets(LETTER), marks)
+        assert [status.state for status in statuses] == [SENT] * 100 + [PENDING]
+        assert statuses[100][:4] == (addresses[100], PENDING, 452, "4.5.3")
+        assert marks.seen == [addresses[:100]]
+        assert (await send(submitter, office, addresses[100])).state is SENT
+    assert [await arrived(office, address, 1) for address in addresses] == [[LETTER]] * 101
+
+
 # --- nothing is accepted without a mark
 
 

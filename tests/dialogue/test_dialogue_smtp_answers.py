@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from fakes import HandClock, kit, place
+from postroom.clock import SystemClock
 from postroom.drivers.smtp import AFTER_THE_END, SmtpSubmitter, open_smtp
 from postroom.errors import (
     LoginRefused,
@@ -380,6 +382,30 @@ async def test_p27_an_answer_before_the_end_is_none_and_the_end_is_not_sent(
         assert (status.state, status.words[-len(words) :]) == (state, words)
         assert not submitter._session.stream.open
     assert seen == b""
+
+
+async def test_a_reply_that_drips_for_ever_ends_with_its_time() -> None:
+    """Each octet in time, and the reply never: the conversation would be held for days."""
+    dripped = 0
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal dripped
+        await until_data(reader, writer)
+        await reader.readuntil(b"\r\n.\r\n")
+        while dripped < 10_000:
+            writer.write(b"250-a\r\n")
+            await writer.drain()
+            dripped += 1
+            await asyncio.sleep(0.01)
+
+    async with (
+        server(drip) as (port, _),
+        open_smtp(replace(place(port), protocol_timeout=0.3), None, kit(SystemClock()), None, patience=0.3) as submitter,
+    ):
+        (status,) = await sent(submitter)
+        assert status.state is DOUBT
+        assert "within" in status.words
+    assert 0 < dripped < 1000
 
 
 async def test_a_server_that_breaks_a_long_message_off_by_a_reply() -> None:

@@ -59,11 +59,12 @@ class Hub:
         self._sessions += 1
         return self._sessions
 
-    def due(self, at: str, session: int, recipient: str = "") -> Fault | None:
+    def due(self, at: str, session: int, called: str, recipient: str = "") -> Fault | None:
         """The fault that happens now, if one does. An occasion that one fault has used does not count for those behind it."""
         found = None
         for fault, occasions in self._faults:
-            meant = fault.at == at and fault.session in (0, session) and fault.recipient.lower() in ("", recipient.lower())
+            here = fault.session in (0, session) and fault.called in ("", called)
+            meant = fault.at == at and here and fault.recipient.lower() in ("", recipient.lower())
             if meant and found is None:
                 occasions[0] += 1
                 past = occasions[0] - fault.skip

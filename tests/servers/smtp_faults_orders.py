@@ -40,6 +40,7 @@ class Fault:
     times: int = 1  # then it happens so often; 0: always
     recipient: str = ""  # at ``rcpt``: of this address alone
     session: int = 0  # in this connection alone, counted from 1
+    called: str = ""  # in connections alone whose client calls itself so, from its EHLO on
 
 
 @dataclass(frozen=True)

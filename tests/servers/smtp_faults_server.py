@@ -89,7 +89,7 @@ class Session(Conversation):
         return True
 
     async def _ehlo(self, rest: str) -> None:
-        manner = self.hub.manner
+        manner, self.called = self.hub.manner, rest
         words = ["smtp.example.test at your service", *manner.keywords]
         if not self._encrypted:
             words.append("STARTTLS")
@@ -99,6 +99,7 @@ class Session(Conversation):
         await self.conclude("ehlo", "\n".join(lines), self._forget)
 
     async def _helo(self, rest: str) -> None:
+        self.called = rest
         await self.conclude("ehlo", "250 smtp.example.test", self._forget)
 
     async def _forget(self) -> None:
@@ -252,7 +253,7 @@ class Session(Conversation):
     async def _stuffed(self) -> bytes:
         """The octets up to the final dot, with a line end before them; a dot that begins a line is still doubled."""
         content = bytearray(b"\r\n" + self.pending)
-        fault = self.hub.due("content", self.number)
+        fault = self.due("content")
         while True:
             await self._halfway(fault, len(content) - 2)
             if (end := content.find(_END, max(0, len(content) - len(self.pending) - len(_END)))) >= 0:
@@ -276,7 +277,7 @@ class Session(Conversation):
             raise Hangup  # nobody knows where the next command begins
         size = int(found[1])
         if not self._chunks:
-            self._breaks = self.hub.due("content", self.number)
+            self._breaks = self.due("content")
         while True:
             await self._halfway(self._breaks, len(self._chunks) + min(size, len(self.pending)))
             if len(self.pending) >= size:

@@ -201,10 +201,12 @@ class SmtpSession:
             raise self._ended(error) from None
 
     async def reply(self, timeout: float | None = None) -> Reply:
-        """The next reply. Raises ``Lost``, ``TimedOut``, ``RemoteProtocolError``."""
+        """The next reply, whole within that time however it drips. Raises ``Lost``, ``TimedOut``, ``RemoteProtocolError``."""
+        seconds = timeout or self.place.protocol_timeout
+        end = self.clock.monotonic() + seconds
         while (reply := self.replies.reply()) is None:
             try:
-                await self.stream.more(timeout or self.place.protocol_timeout)
+                await self.stream.more(min(seconds, max(end - self.clock.monotonic(), 0.001)))
             except Lost as error:
                 raise self._ended(error) from None
         lines = tuple(map(self.masks, reply.lines))

@@ -236,7 +236,7 @@ class Sender:
                     return True
                 now = self._clock.monotonic()
                 if self._slot <= now:
-                    self._slot = max(self._slot + self._interval, now)
+                    self._slot = now + self._interval  # no credit for a time without mail, nor for lateness
                     return True
                 await self._until_slot(self._slot - now)
                 continue

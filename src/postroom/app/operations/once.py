@@ -20,7 +20,7 @@ from postroom.drivers import shown_octets
 from postroom.engine.read import Progress
 from postroom.engine.supervise import Result
 from postroom.errors import LeaseHeld, LeaseLost
-from postroom.model import Condition
+from postroom.model import Condition, Health
 from postroom.outbound import LaneCounts
 
 _OFTEN = 0.1  # seconds from one line on the terminal to the next
@@ -31,9 +31,10 @@ def once(live: Live, sections: Sequence[str], *, as_json: bool) -> int:
     log = Quiet(live, SystemClock())
     configuration = live.configuration
     senders = [section for section in sections if section in configuration.senders]
+    faulty = [section for section in sections if section in configuration.sender_sections and section not in senders]
     sections = [section for section in sections if section not in configuration.sender_sections]
     ready = [s for s in sections if s in configuration.clients and configuration.clients[s].enable_client]
-    down = [section for section in sections if section not in configuration.clients]
+    down = [section for section in sections if section not in configuration.clients] + faulty
     watch, progress = _progress() if sys.stderr.isatty() else (None, silent)
     try:
         results: list[Result] = run_to_end(lambda: run_once(live, log, ready, progress))
@@ -62,13 +63,22 @@ class Sent:
 
     condition: Condition
     counts: LaneCounts
+    paused_by: str = ""
 
 
 async def _send(live: Live, log: Quiet, senders: Sequence[str]) -> list[Sent]:
     conditions = await send_once(live, log, senders)
     async with opened(live, SystemClock(), log, log.trace) as core:
-        counts = await core.store.outbox.counts()
-    return [Sent(condition, counts.get(condition.client, LaneCounts())) for condition in conditions]
+        counts, pauses = await core.store.outbox.counts(), await core.store.commands.pauses()
+    found = {condition.client: condition for condition in conditions}
+    return [
+        Sent(
+            found.get(section) or Condition(section, Health.PAUSED),
+            counts.get(section, LaneCounts()),
+            pauses[section].asked_by if section in pauses and section not in found else "",
+        )
+        for section in senders
+    ]
 
 
 def _tell_sent(sent: Sent, *, as_json: bool) -> None:
@@ -76,9 +86,12 @@ def _tell_sent(sent: Sent, *, as_json: bool) -> None:
     if as_json:
         left = {"queued": counts.ready + counts.leased, "in_doubt": counts.waiting, "failed": counts.dead}
         told = {"error": condition.fault or None, "remedy": condition.remedy or None}
-        print_json({"client": condition.client, "ok": not condition.fault, **left, **told})
+        paused = {"paused_by": sent.paused_by} if sent.paused_by else {}
+        print_json({"client": condition.client, "ok": not condition.fault, **left, **told, **paused})
         return
     words = ", ".join(line.partition(": ")[2] for line in summary({condition.client: counts})) or "nothing is left to send"
+    if sent.paused_by:
+        words = f"not sent: paused by {sent.paused_by}; postroom resume lets it go on ({words})"
     if condition.fault:
         words = f"{condition.fault} ({words}, unharmed)"
     click.secho(f"{condition.client}: {words}", fg="red" if condition.fault else None)

@@ -79,11 +79,15 @@ async def _awaited(core: Core, row: SubmissionRow) -> SubmissionRow:
     """Its state once something became of it. Where no service sends it, it is sent from here."""
     from postroom.app.sending import senders_of
 
+    await core.look_at_consents()
     until = core.clock.monotonic() + _TAKEN_UP
     while (now := await core.store.outbox.one(row.id)).state in (WorkState.READY, WorkState.LEASED):
         if now.state is WorkState.READY and (now.attempts or now.send_at > core.clock.now()):
             return now  # refused for now, or not due
         if now.state is WorkState.READY and core.clock.monotonic() >= until:
+            await core.look_at_pauses()
+            if row.client in core.paused:
+                raise Failure(f"[{row.client}] is paused", f"postroom resume {row.client}. The mail waits unharmed: {row.id}.")
             [condition] = await senders_of(core).once([row.client])
             now = await core.store.outbox.one(row.id)
             if now.state is WorkState.READY and not now.attempts and condition.fault:

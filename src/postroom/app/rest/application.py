@@ -20,6 +20,7 @@ from postroom.app.operations.connecting import Connecting
 from postroom.app.rest import clients, connect, messages, pull, submissions, system
 from postroom.app.rest.draft import SCHEMAS
 from postroom.app.rest.guard import Guard
+from postroom.app.rest.operation import Bodies
 from postroom.app.rest.problems import SCHEMA, Problem, of_error, of_validation, request_id, response
 from postroom.errors import PostroomError
 
@@ -45,6 +46,7 @@ def web_app(core: Core, log: Log, address: str, reload: Callable[[], None]) -> G
     application = api()
     application.state.core = core
     application.state.address = address
+    application.state.bodies = Bodies()
     application.state.reload = reload
     application.state.exposition = Exposition(core, log)
     application.state.clients = Clients(core)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, MutableMapping
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -17,6 +18,7 @@ from postroom.store.apikeys import ApiKey
 
 SMALL = 1 << 20  # octets of a body that brings no mail
 _BODY = 120.0  # seconds within which a body must be here
+_ROOM = 256 << 20  # octets of bodies that are held in memory, all together; at least two of the largest fit
 _TITLES = {kind.status: kind.title for kind in KINDS.values()}
 
 
@@ -65,7 +67,10 @@ class Operation(APIRoute):
             if self.body_field is not None:
                 _expect_json(request)
                 web = request.app.state.core.live.configuration.web
-                _bound(request, web.maximum_request_size if self.large else SMALL)
+                most = max(_ROOM, 2 * web.maximum_request_size)
+                with request.app.state.bodies.held(most) as hold:
+                    _bound(request, web.maximum_request_size if self.large else SMALL, hold)
+                    return await carry_out(request)
             return await carry_out(request)
 
         return handler
@@ -88,7 +93,32 @@ def _expect_json(request: Request) -> None:
         raise Problem(415, "The body must be application/json.")
 
 
-def _bound(request: Request, most: int) -> None:
+class Bodies:
+    """How many octets of bodies are in memory, those of all requests together."""
+
+    def __init__(self) -> None:
+        self.octets = 0
+
+    @contextlib.contextmanager
+    def held(self, most: int) -> Iterator[Callable[[int], None]]:
+        """Count within the block what the yielded function is told of. It raises ``Problem`` where all have more than ``most``."""
+        mine = 0
+
+        def hold(octets: int) -> None:
+            nonlocal mine
+            mine += octets
+            self.octets += octets
+            if self.octets > most:
+                headers = {"Retry-After": "5", "Connection": "close"}
+                raise Problem(503, "Too much is sent here at once; send it again.", headers=headers)
+
+        try:
+            yield hold
+        finally:
+            self.octets -= mine
+
+
+def _bound(request: Request, most: int, hold: Callable[[int], None]) -> None:
     """Let no more octets in than this, and not for longer than ``_BODY`` seconds."""
     too_large = Problem(413, f"The body is larger than {most} octets.")
     length = request.headers.get("content-length", "0")
@@ -104,9 +134,11 @@ def _bound(request: Request, most: int) -> None:
                 message = await receive()
         except TimeoutError:
             raise Problem(408, "", headers={"Connection": "close"}) from None
-        octets += len(message.get("body", b""))
+        more = len(message.get("body", b""))
+        octets += more
         if octets > most:
             raise too_large
+        hold(more)
         return message
 
     request._receive = bounded  # where Starlette's own wrappers put theirs

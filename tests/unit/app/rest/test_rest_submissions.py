@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from asking import PLAIN, Told, Web, capture, serving
+from postroom.app.rest import application, operation
+from postroom.app.rest.operation import Bodies
 from postroom.model import WorkState
 from postroom.outbound import Mark, Passed
 
@@ -209,6 +211,33 @@ async def test_half_a_character_in_a_name_is_a_fault_like_any_other(web: Web) ->
     told = await web.ask("POST", "/v1/submissions", data=octets, headers={"Content-Type": "application/json"})
     assert told.status == 422, told
     assert {"pointer": "#/?", "detail": "goes with a draft, not with raw"}.items() <= told.json["errors"][0].items()
+
+
+async def test_bodies_have_so_much_memory_all_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come at once: an application that sends much must not take the memory of those that read."""
+    made: list[Bodies] = []
+    monkeypatch.setattr(operation, "_ROOM", 0)
+    monkeypatch.setattr(application, "Bodies", lambda: made.append(Bodies()) or made[0])
+    go_on = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"from": "shop@example.org", "to": ["ann@example.com"], "text": "' + b"x" * 800
+        await go_on.wait()
+        yield b'"}'
+
+    async with serving(tmp_path, FILE.replace("[web]", "[web]\nmaximum-request-size = 1k")) as web:  # of which two fit
+        kind = {"Content-Type": "application/json"}
+        slowly = [asyncio.create_task(web.ask("POST", "/v1/submissions", data=slow(), headers=kind)) for _ in range(2)]
+        async with asyncio.timeout(10):
+            while made[0].octets < 1600:  # noqa: ASYNC110 - of octets that cross a real socket
+                await asyncio.sleep(0)
+        refused = await submit(web, {**DRAFT, "text": "x" * 800})
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+        assert "Too much is sent here at once" in refused.json["detail"]
+        go_on.set()
+        assert [(await told).status for told in slowly] == [202, 202]
+        assert (await submit(web, {**DRAFT, "text": "x" * 800})).status == 202
+        assert made[0].octets == 0
 
 
 async def test_the_sender_is_told_of_new_mail(web: Web) -> None:
