@@ -13,9 +13,9 @@ from cures.removal import Flaw, prove, prove_whole
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m cures", description=__doc__)
-    parser.add_argument("--pain", type=int, help="the number of one pain")
+    parser.add_argument("--pain", help="the number of one pain")
     pain = parser.parse_args().pain
-    cures = [cure for cure in CURES if pain in (None, cure.pain)]
+    cures = [cure for cure in CURES if pain in (None, str(cure.pain))]
     if not cures:
         parser.error(f"no cure of P{pain} is known")
     flaws = 0

@@ -181,13 +181,6 @@ async def test_a_response_too_long_for_the_command_follows_it() -> None:
             "454 4.7.0 Too many login attempts, please try again later.", "google", Throttled, "too many", id="google-454"
         ),
         pytest.param("432 4.3.2 Concurrent connections limit exceeded.", "microsoft", Throttled, "three connections", id="432"),
-        pytest.param(
-            "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.",
-            "microsoft",
-            LoginRefused,
-            "Authenticated SMTP",
-            id="p10b-switched-off",
-        ),
         pytest.param("535 5.7.3 Authentication unsuccessful", "microsoft", LoginRefused, "SMTP.Send", id="5.7.3"),
         pytest.param("534 5.7.9 Application-specific password required", "google", LoginRefused, "apppasswords", id="5.7.9"),
         pytest.param("535 5.7.8 Username and Password not accepted", "google", LoginRefused, "application password", id="5.7.8"),
@@ -203,6 +196,19 @@ async def test_a_login_that_is_refused_is_explained(answer: str, provider: str, 
     assert words in error.remedy
     if kind is not RemoteProtocolError:
         assert answer in error.detail
+
+
+@pytest.mark.parametrize("where", ["Tenant", "Mailbox"])
+async def test_p10b_smtp_that_is_switched_off_is_no_wrong_password(where: str) -> None:
+    answer = f"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the {where}."
+    script = hello("AUTH PLAIN") + f"C: AUTH PLAIN {PASSWORD}\nS: {answer}\n"
+    error = await refused(script, password(provider="microsoft"), provider="microsoft")
+    assert type(error) is LoginRefused
+    assert error.certain  # nobody tries again every few seconds
+    assert "switched off" in error.remedy
+    assert "Authenticated SMTP" in error.remedy
+    assert "GRAPH" in error.remedy
+    assert answer in error.detail
 
 
 async def test_no_mechanism_that_we_may_use() -> None:

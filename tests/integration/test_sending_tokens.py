@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from consenting import asking
-from running import PATIENCE, Here, Service
-from sending_gmail import Api, S, at_google, gmail, taken
+from running import PATIENCE, Here, Service, oauth
+from sending_gmail import Api, P, S, at_google, gmail, taken
 
 from servers.authority import Authority
 from servers.browser import Browser
@@ -20,7 +20,7 @@ from servers.certificates import Certificates
 from servers.dovecot import Dovecot
 from servers.postfix import Postfix
 from servers.proxy import FaultProxy, Trickle
-from servers.smtp_faults import GMAIL, SmtpFaults
+from servers.smtp_faults import GMAIL, SMTP_AUTH_DISABLED, SmtpFaults
 from servers.waiting import wait_for
 
 MANY = 500
@@ -149,3 +149,27 @@ def test_the_server_ends_the_session_with_the_token_behind_a_long_submission(
     mails = [known for known in smtp_faults.log() if known.line.startswith("MAIL FROM")]
     assert mails[-2].session != mails[-1].session
     assert len(mails) == 3  # to the second of them the server said that the session is over
+
+
+def test_p10b_smtp_is_switched_off_although_imap_works(
+    google: Here, authority: Authority, dovecot: Dovecot, smtp_faults: SmtpFaults, mailbox_user: str
+) -> None:
+    """Microsoft's words for it park the account, and say who can help; the mailbox is read, and the mail waits."""
+    smtp_faults.fail(SMTP_AUTH_DISABLED)
+    token = authority.refresh_token(mailbox_user)
+    microsoft = {"tenant_authority": "https://login.microsoftonline.com", "grant_type": "refresh_token"}
+    google.put(S, gmail(smtp_faults, mailbox_user, token, **microsoft))
+    google.put(P, oauth(dovecot.imap_port, mailbox_user, token, secret="gmail", **microsoft))
+    with google.service() as service:
+        api = Api(google, service, mailbox_user)
+        message_id = api.hand_in()
+        told = service.wait("needs_person", S)
+        assert "SmtpClientAuthentication is disabled for the Tenant" in told["error"]
+        assert "Authenticated SMTP" in told["remedy"]
+        service.looked(P)
+        assert google.status(P)["health"] == "working"
+        assert (google.status(S)["health"], api.sent()) == ("needs a person", {message_id: "queued"})
+        smtp_faults.reset()  # the administrator has switched it on
+        google.command("restart", S)
+        service.wait("sent", S)
+    assert [known.message_id for known in taken(smtp_faults, mailbox_user)] == [message_id]

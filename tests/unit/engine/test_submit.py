@@ -447,7 +447,7 @@ async def test_an_idle_conversation_retires_as_soon_as_enable_authentication_cha
         await until(lambda: office.server.open == 0)
 
 
-async def test_a_restart_waits_for_the_message_under_way_as_long_as_it_takes(
+async def test_p28_a_restart_waits_for_the_message_under_way_as_long_as_it_takes(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("postroom.engine.submit._GRACE", 0.0)  # what is under way at an end of everything has no time at all
