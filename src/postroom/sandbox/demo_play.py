@@ -150,10 +150,7 @@ class Demo:
                 raise Broken(f"a refresh token stands readable in {short(readable[0])}", "Do not use this version: report it.")
         people, seen = " and ".join(self.names), record.consents.values()
         method = " and ".join(sorted({one.challenge for one in seen}))
-        view.done(
-            CONSENT,
-            f"{people} allowed access\npostroom authorize: PKCE ({method}), refresh tokens sealed in the vault",
-        )
+        view.done(CONSENT, f"{people} allowed access\npostroom authorize: PKCE ({method}), refresh tokens sealed in the vault")
         lifetime = min(one.lifetime for one in seen) / 60
         view.done(
             TOKEN,
