@@ -24,6 +24,7 @@ from servers.authority import TEST, Authority  # noqa: E402
 from servers.browser import Browser  # noqa: E402
 from servers.certificates import Certificates  # noqa: E402
 from servers.dovecot import Dovecot  # noqa: E402
+from servers.postfix import Postfix  # noqa: E402
 
 GMAIL, ORDERS = "support@gmail.com", "orders@example.test"
 TENANT = "11111111-2222-3333-4444-555555555555"
@@ -35,11 +36,12 @@ def main() -> None:
     with (
         Certificates() as certificates,
         Authority(certificates=certificates) as authority,
-        Dovecot(authority.tokens, certificates=certificates) as dovecot,
+        Dovecot(authority.tokens, certificates=certificates, sasl=True) as dovecot,
+        Postfix(dovecot, certificates=certificates) as postfix,
         Browser() as browser,
         tempfile.TemporaryDirectory() as folder,
     ):
-        here = configured(Path(folder), authority, dovecot)
+        here = configured(Path(folder), authority, dovecot, postfix)
         dovecot.deliver(GMAIL, letter(1))
         dovecot.deliver(ORDERS, letter(1))
         picture("init", init(here, browser), f"postroom init {GMAIL} --no-browser", here)
@@ -47,13 +49,14 @@ def main() -> None:
         picture("check", check(here), "postroom check orders boss", here)
 
 
-def configured(folder: Path, authority: Authority, dovecot: Dovecot) -> Here:
+def configured(folder: Path, authority: Authority, dovecot: Dovecot, postfix: Postfix) -> Here:
     """A file in which the great authorities and all mail servers are this machine's."""
     here = Here(folder)
     tenant = f"{authority.url}/{{tenant}}/oauth2/v2.0"
     here.put("authority-google", {"token_endpoint": authority.token_url, "authorization_endpoint": authority.authorize_url})
     here.put("authority-microsoft", {"token_endpoint": f"{tenant}/token", "authorization_endpoint": f"{tenant}/authorize"})
     here.put("defaults-pop-client", {"server": "localhost", "port": dovecot.imaps_port, "tls-ca-file": dovecot.ca_file})
+    here.put("defaults-smtp-client", {"server": "localhost", "port": postfix.submission_port, "tls-ca-file": dovecot.ca_file})
     return here
 
 
@@ -65,7 +68,9 @@ def init(here: Here, browser: Browser) -> bytes:
         person.answer("client ID: ", TEST.id)
         person.answer("readable by you alone): ", TEST.secret)
         person.answer("(i, p, t)", "i")
-        person.answer("[Y/n] ", "y")
+        person.answer("1, 2 or a day; Enter for 1): ", "1")
+        person.answer("too? [Y/n] ", "y")
+        person.answer(f"{here.file}? [Y/n] ", "y")
         browser.consent(person.address(), account=GMAIL)
         person.answer("see that it works? [Y/n] ", "y")
         person.done()
@@ -107,7 +112,8 @@ def picture(name: str, shown: bytes, title: str, here: Here) -> None:
     for pattern, stable in (
         (r"127\.0\.0\.1:\d+", "127.0.0.1:8080"),
         (r"127\.0\.0\.1%3A\d+", "127.0.0.1%3A8026"),
-        (r"localhost:\d+", "localhost:993"),
+        (rf"localhost:{here.sections['defaults-smtp-client']['port']}\b", "localhost:587"),
+        (r"localhost:(?!587\b)\d+", "localhost:993"),
         (r"(state|code|code_challenge)=[\w-]+", r"\1=…"),
         (r"\d+ octets", "1243 octets"),
     ):

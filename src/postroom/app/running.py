@@ -22,7 +22,7 @@ class Running:
 
     def with_what_acts_at_once(self, written: SmtpClient) -> Running:
         """The same, with the options of another record that take effect immediately."""
-        at_once = {name: getattr(written, name) for name, option in _OPTIONS.items() if option.effect is Effect.IMMEDIATELY}
+        at_once = {name: getattr(written, name) for name in _AT_ONCE}  # asked with each message
         if all(getattr(self.client, name) == value for name, value in at_once.items()):
             return self
         return dataclasses.replace(self, client=dataclasses.replace(self.client, **at_once))
@@ -31,12 +31,7 @@ class Running:
         """What waits for a restart: names of options, and of the other sections whose values changed."""
         here, there = self.client, written.client
         names = [field.name for field in dataclasses.fields(SmtpClient) if field.name not in ("section", "name")]
-        changed = [
-            name
-            for name in names
-            if getattr(here, name) != getattr(there, name)
-            and not (name in _OPTIONS and _OPTIONS[name].effect is Effect.IMMEDIATELY)
-        ]
+        changed = [name for name in names if getattr(here, name) != getattr(there, name) and name not in _AT_ONCE]
         waiting = [_written(name, there if there.proxy else here) for name in changed]
         secret, authority = written.secret or self.secret, written.authority or self.authority
         if self.secret != written.secret and "secret" not in changed and secret is not None:
@@ -49,6 +44,7 @@ class Running:
 
 
 _OPTIONS = options_of(SmtpClient)
+_AT_ONCE = tuple(name for name, option in _OPTIONS.items() if option.effect is Effect.IMMEDIATELY)
 _PROPERTIES = options_of(SmtpProperties)
 
 

@@ -37,7 +37,7 @@ mail.imap.auth.mechanisms = XOAUTH2
 tenant-authority = google
 client-id = {client_id}
 secret = sandbox
-{pop_consent}
+{consent}
 # Short, for watching. New mail does not wait for it: the server announces it.
 cycle-time = 00:00:10
 
@@ -52,7 +52,7 @@ mail.smtp.auth.mechanisms = XOAUTH2
 tenant-authority = google
 client-id = {client_id}
 secret = sandbox
-{smtp_consent}
+{consent}
 # Whatever is from this address leaves by this account.
 addresses = {account}
 """
@@ -62,7 +62,7 @@ _CONSENTED = """\
 password = {refresh_token}"""
 
 _UNCONSENTED = """\
-# No password here: nobody has consented yet. "postroom authorize {section}" asks.
+# No password here: nobody has consented yet. "postroom authorize {name}" asks, once for both sections.
 # The refresh token is in the vault then."""
 
 
@@ -85,8 +85,7 @@ def text(
         _CLIENT.format(
             name=name,
             account=account,
-            pop_consent=_consent(f"pop-client-{name}", token),
-            smtp_consent=_consent(f"smtp-client-{name}", token),
+            consent=_consent(name, token),
             **shared,
         )
         for name, (account, token) in zip(names, refresh_tokens.items(), strict=True)
@@ -94,8 +93,8 @@ def text(
     return head + "".join(clients)
 
 
-def _consent(section: str, refresh_token: str | None) -> str:
-    return _UNCONSENTED.format(section=section) if refresh_token is None else _CONSENTED.format(refresh_token=refresh_token)
+def _consent(name: str, refresh_token: str | None) -> str:
+    return _UNCONSENTED.format(name=name) if refresh_token is None else _CONSENTED.format(refresh_token=refresh_token)
 
 
 def section_names(accounts: Sequence[str]) -> list[str]:

@@ -46,7 +46,7 @@ class Person:
 
 
 async def consent(configuration: Path, name: str, account: str, authority_url: str, record: Record) -> None:
-    """Connect one client by its person's consent.
+    """Connect the clients of a name by their person's consent.
 
     Raises ``Broken`` when the command fails, and when no code with PKCE was changed for tokens at the authority.
     """

@@ -141,14 +141,13 @@ class Demo:
         self.view.done(SAMPLES, f"{len(self.record.deliveries)} messages: enquiries, attachments, other scripts, a bounce")
 
     async def _get_consents(self) -> None:
-        """Each account's person allows access, one after the other; what came of it is in the vault afterwards."""
+        """Each account's person allows to read and to send, one after the other; what came of it is in the vault afterwards."""
         record, view, url = self.record, self.view, self.sandbox.authority_url
         for account, name in self.names.items():
-            for section in (f"pop-client-{name}", f"smtp-client-{name}"):
-                view.doing(CONSENT, f"{account}: postroom authorize {section}")
-                await consent(self.run.configuration, section, account, url, record)
-                if readable := in_clear(self.run.directory, record):
-                    raise Broken(f"a refresh token stands readable in {short(readable[0])}", "Do not use this version: report it.")
+            view.doing(CONSENT, f"{account}: postroom authorize {name}")
+            await consent(self.run.configuration, name, account, url, record)
+            if readable := in_clear(self.run.directory, record):
+                raise Broken(f"a refresh token stands readable in {short(readable[0])}", "Do not use this version: report it.")
         people, seen = " and ".join(self.names), record.consents.values()
         method = " and ".join(sorted({one.challenge for one in seen}))
         view.done(CONSENT, f"{people} allowed access\npostroom authorize: PKCE ({method}), refresh tokens sealed in the vault")

@@ -50,7 +50,10 @@ async def redeemed(application: Application, verifier: str, **fields: str) -> st
 
 
 async def test_the_real_command_is_answered_and_seen(sandbox: Sandbox, record: Record) -> None:
-    await consent(written(sandbox), "pop-client-sales", SALES, sandbox.authority_url, record)
+    file = written(sandbox)
+    await consent(file, "sales", SALES, sandbox.authority_url, record)
+    checks = await ask(file, "check", "sales", "--json")
+    assert [(found["client"], found["ok"]) for found in checks] == [("pop-client-sales", True), ("smtp-client-sales", True)]
     assert list(record.consents) == [SALES]
     assert (record.consents[SALES].challenge, record.consents[SALES].lifetime) == ("S256", 3600)
     assert in_clear(sandbox.directory, record) == []
