@@ -5,6 +5,8 @@ BIN := .venv/bin
 N ?= 200
 REFRESHES ?= 300
 SWITCHES ?= 100
+DRAINS ?= 1000
+ANSWERS ?= 200
 SEED ?= 1
 SECONDS ?= 3600
 ROUNDS ?= 5
@@ -28,7 +30,7 @@ check: .venv/dev ## format, lint, types, layers, generated pages
 	$(BIN)/ruff format --check src tests
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
-	MYPYPATH=src:tests $(BIN)/mypy -p servers -p bench -p crash -p fuzz -p cures -m fakes -m maildrop -m submission
+	MYPYPATH=src:tests $(BIN)/mypy -p servers -p bench -p crash -p fuzz -p cures -m fakes -m maildrop -m submission -m outgoing -m asking
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.pages --check
 
@@ -43,10 +45,12 @@ bench: .venv/dev ## measure against peers on the same work (ROUNDS=5)
 	@$(BIN)/python -m servers.install
 	$(BIN)/python -m bench --rounds $(ROUNDS)
 
-crash: .venv/dev ## kill and cut N times each, from SEED on (goes on where it stopped); kill REFRESHES refreshes; switch SWITCHES times
+crash: .venv/dev ## kill and cut N times each, from SEED on, kill DRAINS times who sends (both go on where they stopped); also REFRESHES, SWITCHES, ANSWERS
 	@$(BIN)/python -m servers.install
 	$(BIN)/python -m crash --kills $(N) --cuts $(N) --seed $(SEED) --state .crash-$(SEED)-$(N).json
 	$(BIN)/python -m crash.refresh --kills $(REFRESHES) --seed $(SEED)
+	$(BIN)/python -m crash.drain --kills $(DRAINS) --seed $(SEED) --state .crash-drain-$(SEED)-$(DRAINS).json
+	$(BIN)/python -m crash.answers --kills $(ANSWERS) --seed $(SEED)
 	$(BIN)/python -m crash.switches --switches $(SWITCHES) --seed $(SEED)
 
 fuzz: .venv/dev ## feed the codecs with noise for SECONDS

@@ -26,6 +26,11 @@ class Taken:
     message: bytes
     recipients: tuple[str, ...]
 
+    @property
+    def octets(self) -> bytes:
+        """As it came: its last line ended (RFC 5321 section 4.1.1.4)."""
+        return self.message if self.message.endswith(b"\r\n") else self.message + b"\r\n"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,6 +38,7 @@ class Plan:
 
     refused: dict[str, DeliveryStatus] = field(default_factory=dict)  # at RCPT
     answer: tuple[int, str, str] = (250, "2.0.0", "taken")  # to the final dot
+    fault: PostroomError | None = None  # what that answer says of the account: nothing is taken, and it is raised by the next call
     raises: Exception | None = None  # before anything could be accepted
     lost: bool = False  # after the final dot, before the answer …
     taken: bool = True  # … and whether the server has it then
@@ -44,6 +50,7 @@ class MemoryServer:
 
     taken: list[Taken] = field(default_factory=list)
     plans: dict[bytes, list[Plan]] = field(default_factory=dict)  # by message: one for each attempt; then it is accepted
+    refusing: dict[str, DeliveryStatus] = field(default_factory=dict)  # at RCPT, whatever the message
     login: PostroomError | None = None  # what a login comes to
     open: int = 0
     opened: int = 0
@@ -80,8 +87,17 @@ class MemorySubmitter:
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
         self._stands = True
+        self._fault: PostroomError | None = None
 
     async def submit(self, envelope: Envelope, content: Content, about_to_commit: Commit) -> Sequence[DeliveryStatus]:
+        self._check()
+        try:
+            return await self._transact(envelope, content, about_to_commit)
+        except BaseException:
+            self._stands = False
+            raise
+
+    async def _transact(self, envelope: Envelope, content: Content, about_to_commit: Commit) -> Sequence[DeliveryStatus]:
         server = self._server
         server.attempts += 1
         message = b"".join(content.pieces())
@@ -89,26 +105,37 @@ class MemorySubmitter:
         plan = plans.pop(0) if plans else Plan()
         await asyncio.sleep(0)
         if plan.raises is not None:
-            self._stands = False
             raise plan.raises
-        accepted = [known.address for known in envelope.recipients if known.address not in plan.refused]
-        statuses = dict(plan.refused)
+        statuses = {**server.refusing, **plan.refused}
+        accepted = [known.address for known in envelope.recipients if known.address not in statuses]
         if accepted:
             await about_to_commit(accepted)
             if server.gate is not None:
                 await server.gate()  # type: ignore[misc]
-            code, enhanced, words = plan.answer
-            if code < 300 and (not plan.lost or plan.taken):
-                server.taken.append(Taken(message, tuple(accepted)))
-            state = S.SENT if code < 300 else S.PENDING if code < 500 else S.FAILED
-            if plan.lost:
-                self._stands = False
-                state, code, enhanced, words = S.DOUBT, 0, "", "the connection was lost before the answer"
-            statuses |= {address: DeliveryStatus(address, state, code, enhanced, words) for address in accepted}
+            statuses |= {status.address: status for status in self._end(message, accepted, plan)}
         return [statuses[known.address] for known in envelope.recipients]
+
+    def _end(self, message: bytes, accepted: list[str], plan: Plan) -> list[DeliveryStatus]:
+        """What becomes of a message whose end has come."""
+        code, enhanced, words = plan.answer
+        if code < 300 and (not plan.lost or plan.taken):
+            self._server.taken.append(Taken(message, tuple(accepted)))
+        state = S.SENT if code < 300 else S.FAILED if code >= 500 and plan.fault is None else S.PENDING
+        self._fault = plan.fault
+        if plan.lost:
+            self._stands = False
+            state, code, enhanced, words = S.DOUBT, 0, "", "the connection was lost before the answer"
+        return [DeliveryStatus(address, state, code, enhanced, words) for address in accepted]
 
     async def check(self) -> None:
         self._server.checks += 1
+        self._check()
+
+    def _check(self) -> None:
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            self._stands = self._stands and not isinstance(fault, Lost)
+            raise fault
         if not self._stands:
             raise Lost("gone")
 

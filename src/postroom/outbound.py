@@ -126,7 +126,7 @@ class Handed:
     composed: Composed
     owner: str = ""  # who hands it in: the id of an API key, a listener's account; empty for the command line
     key: str | None = None  # Idempotency-Key: once more with it is the same submission
-    asked: bytes = b""  # SHA-256 of the request: with the same key another request is refused
+    asked: bytes = b""  # SHA-256 of the request where there is a key: with the same one another request is refused
     send_at: float = 0.0  # not before
     answers: str = ""  # public id of the message that it is a reply to
 

@@ -58,16 +58,25 @@ def passed(outgoing: Outgoing, state: S, work: W = W.DONE, words: str = "said") 
 
 
 async def test_what_is_handed_in_comes_out_as_it_was_also_after_a_restart(desk: Desk) -> None:
-    public_id, new = await desk.store.outbox.hand_in(handed(b"octets", "a@example.org", "b@example.org"))
+    row, new = await desk.store.outbox.hand_in(handed(b"octets", "a@example.org", "b@example.org"))
     desk.store.close()
     desk.store = desk.open()
-    outgoing = await desk.take()
     assert new
-    assert outgoing.public_id == public_id
+    outgoing = await desk.take()
+    assert outgoing.public_id == row.id
     assert outgoing.envelope == handed(b"octets", "a@example.org", "b@example.org").composed.envelope
     [content] = desk.store.outbox.contents([outgoing.reference])
     assert b"".join(content.pieces()) == b"octets"
     assert content.size == 6
+
+
+@pytest.mark.parametrize("key", [None, "k"], ids=["no key", "key"])
+async def test_what_is_answered_is_what_is_kept(desk: Desk, key: str | None) -> None:
+    now = desk.clock.now()
+    message = handed(b"octets", "a@example.org", "b@example.org", owner="app", key=key, send_at=now + 60, answers="m")
+    row, _ = await desk.store.outbox.hand_in(message)
+    assert await desk.store.outbox.one(row.id) == row
+    assert (row.send_at, row.not_before, row.created_at, row.answers) == (now + 60, now + 60, now, "m")
 
 
 async def test_long_octets_are_read_in_pieces(desk: Desk) -> None:
@@ -95,7 +104,7 @@ async def test_a_key_names_one_request(desk: Desk) -> None:
 
 async def test_many_hand_in_the_same_key_at_once_and_it_is_kept_once(desk: Desk) -> None:
     answers = await asyncio.gather(*(desk.store.outbox.hand_in(handed(b"1", key="k", asked=b"r")) for _ in range(50)))
-    assert len({public_id for public_id, _ in answers}) == 1
+    assert len({row for row, _ in answers}) == 1
     assert sum(new for _, new in answers) == 1
     assert len([row async for row in desk.store.outbox.pages(Asked())]) == 1
 
@@ -111,7 +120,7 @@ async def test_a_claim_is_one_process_alone(desk: Desk) -> None:
 
 
 async def test_an_outdated_claim_marks_nothing(desk: Desk) -> None:
-    public_id, _ = await desk.store.outbox.hand_in(handed(b"1"))
+    public_id = (await desk.store.outbox.hand_in(handed(b"1")))[0].id
     old = await desk.take()
     await desk.store.outbox.cancel(public_id)
     assert await desk.store.outbox.record([Mark(old.work, old.numbers)], []) == {old.work.id}
@@ -119,7 +128,7 @@ async def test_an_outdated_claim_marks_nothing(desk: Desk) -> None:
 
 
 async def test_a_marked_submission_cannot_be_cancelled(desk: Desk) -> None:
-    public_id, _ = await desk.store.outbox.hand_in(handed(b"1"))
+    public_id = (await desk.store.outbox.hand_in(handed(b"1")))[0].id
     outgoing = await desk.take()
     assert not await desk.store.outbox.record([Mark(outgoing.work, outgoing.numbers)], [])
     with pytest.raises(StateRefused, match="just being handed"):
@@ -129,9 +138,9 @@ async def test_a_marked_submission_cannot_be_cancelled(desk: Desk) -> None:
 
 async def test_what_an_ended_process_left_is_a_persons_to_decide_also_where_no_account_takes_it_up(desk: Desk) -> None:
     """As where a section was taken out of the file after a kill: nobody claims its lane any more."""
-    marked, _ = await desk.store.outbox.hand_in(handed(b"1", "a@example.org", "b@example.org"))
-    claimed, _ = await desk.store.outbox.hand_in(handed(b"2"))
-    replayed, _ = await desk.store.outbox.hand_in(handed(b"3"))
+    marked = (await desk.store.outbox.hand_in(handed(b"1", "a@example.org", "b@example.org")))[0].id
+    claimed = (await desk.store.outbox.hand_in(handed(b"2")))[0].id
+    replayed = (await desk.store.outbox.hand_in(handed(b"3")))[0].id
     first, _, _ = await desk.store.outbox.take(SECTION, 3)
     await desk.store.outbox.record([Mark(first.work, first.numbers)], [])
     person = desk.open()
@@ -151,7 +160,7 @@ async def test_what_an_ended_process_left_is_a_persons_to_decide_also_where_no_a
 
 
 async def test_a_late_definite_answer_settles_the_doubt_of_its_own_attempt(desk: Desk) -> None:
-    public_id, _ = await desk.store.outbox.hand_in(handed(b"1"))
+    public_id = (await desk.store.outbox.hand_in(handed(b"1")))[0].id
     slow = desk.store
     [outgoing] = await slow.outbox.take(SECTION, 1)
     await slow.outbox.record([Mark(outgoing.work, outgoing.numbers)], [])
@@ -168,9 +177,33 @@ async def test_a_late_definite_answer_settles_the_doubt_of_its_own_attempt(desk:
     other.close()
 
 
+async def test_p28_what_an_ended_process_was_sending_is_in_doubt_before_anybody_sends_again(desk: Desk) -> None:
+    """A paused account claims nothing, for days; its doubts are seen, and resolved, all the same."""
+    public_id = (await desk.store.outbox.hand_in(handed(b"1")))[0].id
+    outgoing = await desk.take()
+    await desk.store.outbox.record([Mark(outgoing.work, outgoing.numbers)], [])
+    desk.store.close()
+    desk.store = desk.open()
+    await desk.store.reclaim(WorkKind.SUBMIT, SECTION, own=True)
+    row = await desk.one(public_id)
+    assert (row.state, row.recipients[0].state) == (W.READY, S.DOUBT)
+    assert [passage.event for passage in await desk.store.outbox.passages(public_id)] == ["doubt"]
+    row = await desk.store.outbox.resolve(public_id, S.SENT)
+    assert row.recipients[0].state is S.SENT
+
+
+async def test_what_an_attempt_left_open_is_in_doubt_for_persons(desk: Desk) -> None:
+    public_id = (await desk.store.outbox.hand_in(handed(b"1")))[0].id
+    outgoing = await desk.take()
+    await desk.store.outbox.record([Mark(outgoing.work, outgoing.numbers)], [])
+    await desk.store.outbox.record([], [Passed(outgoing.work, (), W.READY, desk.clock.now() + 60)])  # nothing is known of it
+    row = await desk.store.outbox.resolve(public_id, S.FAILED)
+    assert row.recipients[0].state is S.FAILED
+
+
 async def test_counts_lanes_and_lists(desk: Desk) -> None:
     outbox = desk.store.outbox
-    ids = [(await outbox.hand_in(handed(b"%d" % number)))[0] for number in range(5)]
+    ids = [(await outbox.hand_in(handed(b"%d" % number)))[0].id for number in range(5)]
     done, dead, waiting, _, _ = await outbox.take(SECTION, 5)
     await outbox.record([Mark(waiting.work, waiting.numbers)], [])
     await outbox.record(
@@ -201,7 +234,7 @@ PAIRS = [(before, after) for before, after in itertools.product(S, S) if before 
 async def test_a_recipient_goes_only_where_the_table_says(desk: Desk, before: S, after: S) -> None:
     """Every pair, by whatever verb may try it; what cannot be tried by any verb is not in the table either."""
     outbox = desk.store.outbox
-    public_id, _ = await outbox.hand_in(handed(b"1"))
+    public_id = (await outbox.hand_in(handed(b"1")))[0].id
     outgoing = await _bring(desk, public_id, before)
     tried = await _try(desk, public_id, outgoing, after)
     found = (await desk.one(public_id)).recipients[0].state
@@ -281,7 +314,7 @@ class Queue(RuleBasedStateMachine):
     @rule(people=st.integers(1, 3))
     def hand_in(self, people: int) -> None:
         message = handed(b"%d" % len(self.ids), *(f"r{number}@example.org" for number in range(people)))
-        self.ids.append(self.run(self.desk.store.outbox.hand_in(message))[0])  # type: ignore[index]
+        self.ids.append(self.run(self.desk.store.outbox.hand_in(message))[0].id)  # type: ignore[index]
 
     @rule()
     def take(self) -> None:

@@ -20,6 +20,7 @@ class Cure(NamedTuple):
     quick: bool = False
 
 
+_ANSWERS = "dialogue/test_dialogue_smtp_answers.py::"
 _BOUNDS = "unit/engine/test_bounds.py::"
 _COMPOSE = "unit/mime/test_compose.py::"
 _CONTRACT = "contract/test_store_contract.py::"
@@ -30,10 +31,12 @@ _FETCH = "dialogue/test_dialogue_quirks.py::"
 _FIRST = "unit/engine/test_first_read.py::"
 _IDLE = "dialogue/test_dialogue_idle.py::"
 _LISTING = "dialogue/test_dialogue_listing.py::"
+_OUTBOX = "contract/test_outbox_contract.py::"
 _POP3 = "dialogue/test_dialogue_pop3.py::"
 _POISON = "unit/engine/test_poison.py::"
 _READ = "unit/engine/test_read.py::"
 _REPAIR = "unit/engine/test_repair.py::"
+_SUBMIT = "unit/engine/test_submit.py::"
 _WATCH = "unit/engine/test_watch.py::"
 _WORK = "unit/engine/test_work.py::"
 
@@ -553,6 +556,44 @@ CURES = (
         "            await self.store.spare(self.lease, [m for m in some if m.identifier in alone], ids_of(headers))\n",
         "",
         (_FIRST + "test_p26_p21_what_was_spared_is_not_new_after_a_reset",),
+    ),
+    # --- P27, P28: what is sent once, and what is not lost
+    Cure(
+        27,
+        "the mark is durable before the end of a message leaves",
+        "drivers/smtp_transaction.py",
+        "        await self._commit([self._recipients[number].address for number in waiting])\n",
+        "        await session.write(end)\n        await self._commit([self._recipients[n].address for n in waiting])\n",
+        (_ANSWERS + "test_p27_nothing_complete_reaches_the_server_before_the_mark",),
+        quick=True,
+    ),
+    Cure(
+        27,
+        "an answer to the end that is lost is a doubt, and no reason to send again",
+        "drivers/smtp_transaction.py",
+        "self._note(RecipientState.DOUBT, ",
+        "self._note(RecipientState.PENDING, ",
+        (_ANSWERS + "test_p27_the_answer_to_the_end_of_a_message",),
+    ),
+    Cure(
+        28,
+        "what a process was sending when it ended is in doubt",
+        "store/outbox.py",
+        "UPDATE recipients SET state = 'doubt', words = ?2, at = ?3\n",
+        "UPDATE recipients SET state = 'pending', words = ?2, at = ?3\n",
+        (_SUBMIT + "test_p28_a_process_that_ends_in_the_middle_leaves_a_doubt_and_nothing_is_sent_twice",),
+        quick=True,
+    ),
+    Cure(
+        28,
+        "that is recorded when its work is taken back, whether or not the account can send",
+        "store/__init__.py",
+        "                interrupt(db, subjects, now)\n",
+        "                pass\n",
+        (
+            _OUTBOX + "test_p28_what_an_ended_process_was_sending_is_in_doubt_before_anybody_sends_again",
+            _SUBMIT + "test_p28_a_doubt_is_seen_and_resolved_while_the_account_is_paused",
+        ),
     ),
     # --- P29, P30: what is sent
     Cure(

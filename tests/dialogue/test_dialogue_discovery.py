@@ -131,6 +131,7 @@ async def test_a_provider_s_own_domain_asks_nobody(trusted: ssl.SSLContext) -> N
     assert found.address == "a@gmail.com"
     assert found.servers == (
         FoundServer("imap", "imap.gmail.com", 993, Security.SSL_TLS, "%EMAILADDRESS%", False, "gmail.com is a domain of Google."),
+        FoundServer("smtp", "smtp.gmail.com", 587, Security.START_TLS, "%EMAILADDRESS%", False, "gmail.com is a domain of Google."),
     )
     assert (there.web.asked, there.notes) == ([], ["gmail.com is a domain of Google."])
 
@@ -167,6 +168,9 @@ async def test_a_document_that_names_a_known_server_names_its_provider(trusted: 
     async with world(trusted, NOTHING, {page: document("outlook.office365.com")}) as there:
         found = await there.found()
     assert (found.provider, found.title, found.personal) == ("microsoft", "Microsoft", False)
+    taking = found.server("smtp")  # of which the document says nothing
+    assert taking is not None
+    assert (taking.host, taking.port, taking.security) == ("smtp.office365.com", 587, Security.START_TLS)
 
 
 # --- documents --------------------------------------------------------------------------------------------------------

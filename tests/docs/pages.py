@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +16,7 @@ from postroom.app.cli import cli
 from postroom.drivers import smtp_replies
 from postroom.model import WORK_MOVES, Health
 from postroom.net import refusals
+from postroom.outbound import RECIPIENT_MOVES
 from postroom.settings.reference import options_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,13 +142,25 @@ def _names(names: tuple[str, ...]) -> str:
 
 
 def states_markdown() -> str:
-    """The table of states, as a picture."""
-    parts = [_HEAD + "# States\n\n## Work\n\n```mermaid\nstateDiagram-v2\n    [*] --> ready\n"]
-    for state, targets in WORK_MOVES.items():
-        parts += [f"    {state.value} --> {target.value}\n" for target in sorted(targets, key=lambda t: t.value)]
-    parts.append("```\n\n## Health of a mailbox\n\nHealth is the age of the last proved check.\n\n")
-    parts += [f"- `{health.value}`\n" for health in Health]
-    return "".join(parts)
+    """The tables of states, as pictures."""
+    pictures = [
+        _drawn("Work", "A message to be understood, handed over or sent.", "ready", WORK_MOVES),
+        _drawn("A recipient", "What became of a submission for one of its recipients.", "pending", RECIPIENT_MOVES),
+    ]
+    health = [f"- `{health.value}`\n" for health in Health]
+    head = "## Health of a client\n\nHealth is the age of the last proved check.\n\n"
+    return "".join([_HEAD, "# States\n\n", *pictures, head, *health])
+
+
+def _drawn(title: str, sentence: str, first: str, moves: Mapping[Any, Iterable[Any]]) -> str:
+    lines = [
+        f"    {state.value} --> {target.value}\n" for state, targets in moves.items() for target in sorted(targets, key=_value)
+    ]
+    return f"## {title}\n\n{sentence}\n\n```mermaid\nstateDiagram-v2\n    [*] --> {first}\n{''.join(lines)}```\n\n"
+
+
+def _value(state: enum.Enum) -> str:
+    return str(state.value)
 
 
 PAGES: dict[str, Callable[[], str]] = {

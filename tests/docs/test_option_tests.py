@@ -2,7 +2,8 @@
 
 *When* they act is shown for each of a mailbox's, at the next POP cycle, by ``unit/engine/test_option_moment.py``, and for those
 of ``integration/test_option_effects.py`` and ``integration/test_live.py`` with a running service and real servers too; for each
-of an account's, at start/restart or immediately, by ``unit/app/test_restart_pending.py``.
+of an account's, at start/restart or immediately, by ``unit/app/test_restart_pending.py``, and for those of
+``integration/test_sending_options.py`` and ``integration/test_seed_smtp.py`` with a running service.
 """
 
 from __future__ import annotations
@@ -76,56 +77,82 @@ ACCOUNT = "unit/drivers/test_account_options.py"
 SENDING = "unit/engine/test_submit.py"
 COPIES = "unit/engine/test_filing.py"
 SUBMISSIONS = "unit/app/operations/test_account_adds.py"
+SERVED = "integration/test_sending_options.py"
+SEED = "integration/test_seed_smtp.py"
+LOGINS = "integration/test_seed_smtp_logins.py"
+_SERVED_PLACE = f"{SERVED}::test_where_and_how_it_connects"
+_AT_RESTART = (f"{SEED}::test_between_two_messages", f"{SEED}::test_when_a_person_says_so")
 
 SENDER_TESTS: dict[str, tuple[str, ...]] = {
     "server-type": (ACCOUNT, "unit/settings/test_smtp_rules.py::test_a_value_out_of_bounds_keeps_the_section_down"),
-    "server": (ACCOUNT,),
-    "port": (ACCOUNT,),
+    "server": (ACCOUNT, _SERVED_PLACE),
+    "port": (ACCOUNT, _SERVED_PLACE),
     "smtp-connection-security": (
         "unit/settings/test_smtp_rules.py::test_a_password_in_clear_is_warned_of",
         ACCOUNT,
         "dialogue/test_dialogue_smtp_login.py::test_nothing_is_said_where_tls_cannot_begin",
+        _SERVED_PLACE,
     ),
-    "tls-ca-file": (ACCOUNT,),
+    "tls-ca-file": (ACCOUNT, _SERVED_PLACE),
     "enable-authentication": (
         f"{SENDING}::test_enable_authentication_acts_on_the_next_message_and_open_conversations_retire",
         "unit/app/test_restart_pending.py::test_enable_authentication_alone_acts_at_once",
+        f"{LOGINS}::test_it_acts_immediately_and_open_connections_retire",
+        f"{LOGINS}::test_not_written_beside_xoauth2_it_is_on_and_said_once",
     ),
-    "user": (ACCOUNT,),
-    "password": (ACCOUNT,),
-    "mail.<server-type>.auth.mechanisms": (f"{ACCOUNT}::test_the_mechanisms_choose_between_token_and_password",),
-    "client-id": (ACCOUNT,),
-    "tenant-authority": (ACCOUNT,),
+    "user": (ACCOUNT, _SERVED_PLACE),
+    "password": (ACCOUNT, _SERVED_PLACE, *_AT_RESTART, f"{LOGINS}::test_it_acts_only_when_authentication_is_on"),
+    "mail.<server-type>.auth.mechanisms": (
+        f"{ACCOUNT}::test_the_mechanisms_choose_between_token_and_password",
+        f"{SEED}::test_no_option_of_oauth_asks_for_a_token",
+    ),
+    "client-id": (ACCOUNT, *_AT_RESTART),
+    "tenant-authority": (ACCOUNT, *_AT_RESTART, f"{SEED}::test_google"),
     "directory-id": (ACCOUNT,),
     "scope": (ACCOUNT,),
     "secret": (
         f"{ACCOUNT}::test_the_secret_proves_the_application",
         "unit/settings/test_smtp_rules.py::test_a_secret_that_is_not_written_is_secret_smtp",
+        *_AT_RESTART,
+        f"{SEED}::test_not_written_it_is_secret_smtp",
     ),
     "grant-type": (ACCOUNT,),
     "token-command": (ACCOUNT,),
     "token-url": (ACCOUNT,),
     "token-expiry-margin-time": (ACCOUNT,),
-    "connect-timeout": (ACCOUNT,),
+    "connect-timeout": (ACCOUNT, f"{SERVED}::test_connect_timeout"),
     "protocol-timeout": (
         ACCOUNT,
         "dialogue/test_dialogue_smtp_answers.py::test_the_answer_to_the_end_has_a_patience_of_its_own_that_protocol_timeout_can_only_raise",
+        f"{SERVED}::test_protocol_timeout",
     ),
-    "enable-debug": (f"{SUBMISSIONS}::test_enable_debug_writes_the_conversation",),
-    "cnx-pool-size": (f"{SENDING}::test_no_more_conversations_are_open_than_the_pool_allows",),
-    "cnx-check-idle-time": (f"{SENDING}::test_a_conversation_idle_for_long_is_checked_and_for_longer_is_closed",),
-    "cnx-max-idle-time": (f"{SENDING}::test_a_conversation_idle_for_long_is_checked_and_for_longer_is_closed",),
+    "enable-debug": (f"{SUBMISSIONS}::test_enable_debug_writes_the_conversation", f"{SERVED}::test_enable_debug_shows_no_secret"),
+    "cnx-pool-size": (f"{SENDING}::test_no_more_conversations_are_open_than_the_pool_allows", f"{SERVED}::test_cnx_pool_size"),
+    "cnx-check-idle-time": (
+        f"{SENDING}::test_a_conversation_idle_for_long_is_checked_and_for_longer_is_closed",
+        f"{SERVED}::test_cnx_check_idle_time_and_cnx_max_idle_time",
+    ),
+    "cnx-max-idle-time": (
+        f"{SENDING}::test_a_conversation_idle_for_long_is_checked_and_for_longer_is_closed",
+        f"{SERVED}::test_cnx_check_idle_time_and_cnx_max_idle_time",
+    ),
     "addresses": (
         "unit/settings/test_smtp_rules.py::test_a_from_address_has_its_account",
         "unit/app/test_restart_pending.py::test_a_new_address_is_sent_for_after_the_restart",
+        f"{SERVED}::test_addresses",
     ),
-    "messages-per-minute": (f"{SENDING}::test_it_is_never_sent_faster_than_the_option_says",),
+    "messages-per-minute": (f"{SENDING}::test_it_is_never_sent_faster_than_the_option_says", f"{SERVED}::test_messages_per_minute"),
     "in-doubt": (
         f"{SENDING}::test_p27_a_doubt_is_sent_again_where_the_option_says_so",
         f"{SENDING}::test_p27_a_lost_answer_is_a_doubt_that_waits_for_a_person",
+        f"{SERVED}::test_p27_in_doubt",
     ),
-    "retry-span": (f"{SENDING}::test_a_refusal_for_now_is_tried_as_long_as_the_option_says",),
-    "copy-in-sent": (f"{COPIES}::test_the_folder_is_the_options", f"{COPIES}::test_no_copy_is_wanted"),
+    "retry-span": (f"{SENDING}::test_a_refusal_for_now_is_tried_as_long_as_the_option_says", f"{SERVED}::test_retry_span"),
+    "copy-in-sent": (
+        f"{COPIES}::test_the_folder_is_the_options",
+        f"{COPIES}::test_no_copy_is_wanted",
+        "integration/test_copy_in_sent.py::test_the_option_acts_when_the_account_restarts",
+    ),
     "dkim-domain": (f"{SUBMISSIONS}::test_what_leaves_is_signed",),
     "dkim-selector": (f"{SUBMISSIONS}::test_what_leaves_is_signed",),
     "dkim-key": (f"{SUBMISSIONS}::test_what_leaves_is_signed",),

@@ -23,18 +23,20 @@ def test_a_generated_page_is_current(name: str) -> None:
 
 
 def test_the_readme_names_the_two_commands_first() -> None:
-    assert README.index("make demo") < README.index("make test") < README.index("## Connecting a mailbox")
+    assert README.index("make demo") < README.index("make test") < README.index("## Connecting Gmail and Microsoft 365")
 
 
 def test_the_sections_of_the_readme_are_read_without_a_fault(tmp_path: Path) -> None:
-    assert clients_of(README, tmp_path) == ["pop-client-support", "pop-client-orders"]
+    support, orders = ("pop-client-support", "smtp-client-support"), ("pop-client-orders", "smtp-client-orders")
+    assert sorted(clients_of(README, tmp_path)) == sorted([*support, *orders])
 
 
 @pytest.mark.parametrize(
     ("guide", "clients"),
     [
-        ("gmail", ["pop-client-support", "pop-client-orders", "pop-client-letters"]),
-        ("microsoft", ["pop-client-orders", "pop-client-boss"]),
+        ("gmail", ["pop-client-support", "pop-client-orders", "pop-client-letters", "smtp-client-support"]),
+        ("microsoft", ["pop-client-orders", "pop-client-boss", "smtp-client-orders"]),
+        ("application", ["pop-client-desk", "smtp-client"]),
     ],
 )
 def test_the_sections_of_the_guides_are_read_without_a_fault(guide: str, clients: list[str], tmp_path: Path) -> None:
@@ -66,12 +68,13 @@ def clients_of(page: str, folder: Path) -> list[str]:
         "token_uri": "https://oauth2.example/token",
     }
     (folder / "client_secret.txt").write_text("x-1234567890")
+    (folder / "desk.password").write_text("x-1234567890")
     (folder / "client_secret.json").write_text(json.dumps(application))
     (folder / "robot.json").write_text(json.dumps(robot))
     text = "\n".join(re.findall(r"```ini\n(.*?)```", page, re.DOTALL))
     configuration = parse_configuration(text, folder / "postroom.ini", {}, Providers())
     assert [str(fault) for fault in configuration.faults] == []
-    return list(configuration.clients)
+    return [*configuration.clients, *configuration.senders]
 
 
 def test_every_link_of_the_pages_leads_somewhere() -> None:

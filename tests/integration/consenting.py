@@ -49,6 +49,10 @@ class Asking:
         wait_for(lambda: words in self.said, f"the words {words!r} in {self.said!r}", timeout=PATIENCE)
         return self.said
 
+    def addresses(self) -> list[str]:
+        """All addresses that it wanted opened until now."""
+        return _ADDRESS.findall(self.said)
+
     def address(self) -> str:
         """The address that it wants opened."""
         found = wait_for(lambda: _ADDRESS.findall(self.said), f"an address in {self.said!r}", timeout=PATIENCE)

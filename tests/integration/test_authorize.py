@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socketserver
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -14,10 +15,13 @@ from running import Here, letter, oauth
 
 from servers.authority import OTHER, PUBLIC, TEST, Authority
 from servers.browser import Browser
+from servers.certificates import Certificates
 from servers.dovecot import Dovecot
+from servers.postfix import Postfix
 from servers.waiting import wait_for
 
-A = "pop-client-a"
+A, S = "pop-client-a", "smtp-client-a"
+OUTLOOK = "https://outlook.office.com/"
 MAIL = "https://mail.google.com/"
 
 
@@ -53,6 +57,91 @@ def microsoft(here: Here, authority: Authority, dovecot: Dovecot, mailbox_user: 
     here.put(A, {**options, "tenant-authority": microsoft, "password": None, "secret": None})
     dovecot.deliver(mailbox_user, letter(1))
     return here
+
+
+class TestPair:
+    """A mailbox and the account that sends for it: one person, one application, one consent."""
+
+    @pytest.fixture
+    def pair(self, postfix: Postfix, certificates: Certificates, mailbox_user: str) -> Callable[[Here], Here]:
+        """Puts the account beside the mailbox."""
+
+        def put(here: Here) -> Here:
+            same = ("tenant-authority", "client-id", "secret", "grant-type")
+            shared = {name: here.sections[A].get(name) for name in same}
+            where = {"server": "localhost", "port": postfix.submission_port, "tls-ca-file": certificates.ca_file}
+            login = {"user": mailbox_user, "addresses": mailbox_user, "enable-authentication": "true"}
+            here.put(S, {**where, **login, "mail.smtp.auth.mechanisms": "XOAUTH2", **shared})
+            return here
+
+        return put
+
+    def test_the_short_name_connects_both(
+        self, pair: Callable[[Here], Here], google: Here, authority: Authority, browser: Browser, mailbox_user: str
+    ) -> None:
+        pair(google)
+        with asking(google, "authorize", "a", "--manual") as person:
+            person.answer(browser.consent(person.address()))
+            done = person.done()
+        assert done.status == 0, done
+        assert f"{A} and {S}: connecting {mailbox_user}" in done.err
+        assert [f"{section}: consent given by {mailbox_user}" in done.out for section in (A, S)] == [True, True]
+        found = google.check("a")
+        assert [found[section]["ok"] for section in (A, S)] == [True, True]
+        assert authority.count() == 1
+
+    def test_both_scopes_in_one_consent(
+        self, pair: Callable[[Here], Here], microsoft: Here, authority: Authority, browser: Browser, mailbox_user: str
+    ) -> None:
+        pair(microsoft)
+        with asking(microsoft, "authorize", "a", "--manual", "--json") as person:
+            [scope] = parse_qs(urlsplit(person.address()).query)["scope"]
+            person.answer(browser.consent(person.address()))
+            done = person.done()
+        assert scope.split()[:3] == [f"{OUTLOOK}IMAP.AccessAsUser.All", "offline_access", f"{OUTLOOK}SMTP.Send"]
+        assert [(each["client"], each["ok"]) for each in done.objects] == [(A, True), (S, True)]
+        assert authority.count() == 1
+        assert authority.revoke_access(account=mailbox_user) == 1
+        assert {section: each["ok"] for section, each in microsoft.check().items()} == {A: True, S: True}
+        assert authority.count() == 3  # each asks for its own scope, with the refresh token of both
+
+    def test_what_was_not_ticked_connects_neither(self, pair: Callable[[Here], Here], microsoft: Here, browser: Browser) -> None:
+        pair(microsoft)
+        with asking(microsoft, "authorize", "a", "--manual") as person:
+            person.answer(browser.consent(person.address(), withhold=(f"{OUTLOOK}SMTP.Send",)))
+            done = person.done()
+        assert done.status == 1
+        assert done.out.count(f"the scope {OUTLOOK}SMTP.Send was not granted") == 2
+        assert [each["ok"] for each in microsoft.check().values()] == [False, False]
+
+    def test_the_whole_name_connects_one(self, pair: Callable[[Here], Here], microsoft: Here, browser: Browser) -> None:
+        pair(microsoft)
+        with asking(microsoft, "authorize", A, "--manual") as person:
+            assert "SMTP.Send" not in person.address()
+            person.answer(browser.consent(person.address()))
+            assert person.done().status == 0
+        assert {section: each["ok"] for section, each in microsoft.check().items()} == {A: True, S: False}
+
+    def test_of_two_applications_each_is_asked_for(self, pair: Callable[[Here], Here], google: Here, browser: Browser) -> None:
+        pair(google).put("secret-other", {"password": OTHER.secret})
+        google.put(S, {"client-id": OTHER.id, "secret": "other"})
+        with asking(google, "authorize", "a", "--manual") as person:
+            first = person.address()
+            person.answer(browser.consent(first))
+            person.until(f"{S}: connecting")
+            wait_for(lambda: len(person.addresses()) == 2, "the second address")
+            person.answer(browser.consent(person.addresses()[1]))
+            done = person.done()
+        assert done.status == 0, done
+        assert {section: each["ok"] for section, each in google.check().items()} == {A: True, S: True}
+
+    def test_both_are_forgotten(self, pair: Callable[[Here], Here], google: Here, browser: Browser) -> None:
+        pair(google)
+        with asking(google, "authorize", "a", "--manual") as person:
+            person.answer(browser.consent(person.address()))
+            assert person.done().status == 0
+        google.command("authorize", "a", "--forget")
+        assert [each["ok"] for each in google.check().values()] == [False, False]
 
 
 class SharedMailbox(socketserver.StreamRequestHandler):

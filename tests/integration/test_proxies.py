@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 from running import Here, basic, letter, oauth, rig_sections
+from sending import oauth_account
 
 from servers.authority import Authority
 from servers.certificates import LOOPBACK, Certificates
 from servers.dovecot import Dovecot
+from servers.postfix import Postfix
 from servers.proxies import Microsocks, Proxy, Tinyproxy
+from servers.waiting import wait_for
 
 MAIL, TOKENS = "mail.proxied.test", "authority.proxied.test"
 HOSTS = {MAIL: "127.0.0.1", TOKENS: "127.0.0.1"}
@@ -42,7 +45,13 @@ def far_authority(real_servers: None, certificates: Certificates) -> Iterator[Au
 @pytest.fixture(scope="module")
 def far(far_authority: Authority, certificates: Certificates) -> Iterator[Dovecot]:
     names = (MAIL, *LOOPBACK)
-    with Dovecot(far_authority.tokens, certificates=certificates, certificate_names=names) as running:
+    with Dovecot(far_authority.tokens, certificates=certificates, certificate_names=names, sasl=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def far_postfix(far: Dovecot, certificates: Certificates, root: None) -> Iterator[Postfix]:
+    with Postfix(far, certificates=certificates, certificate_names=(MAIL,)) as running:
         yield running
 
 
@@ -187,3 +196,25 @@ def test_a_proxy_of_one_mailbox_alone(here: Here, far: Dovecot, proxy: Proxy, ma
     assert findings[CLIENT]["ok"]
     assert findings["pop-client-b"]["ok"]
     assert {way.partition(":")[0] for way in proxy.ways} == {MAIL}
+
+
+@every
+def test_an_account_sends_through_it_and_has_its_token_through_it(
+    here: Here,
+    certificates: Certificates,
+    far: Dovecot,
+    far_authority: Authority,
+    far_postfix: Postfix,
+    proxy: Proxy,
+    mailbox_user: str,
+) -> None:
+    sender = f"of.{mailbox_user}"
+    authority = {"token_endpoint": far_authority.https_url + "/token", "tls-ca-file": far.ca_file}
+    here.change({**rig_sections(far_authority), "authority-rig": authority})
+    options = oauth_account(far_postfix, certificates, far_authority.refresh_token(sender), sender)
+    here.put("smtp-client", {**options, "server": MAIL})
+    here.put("proxy", proxy.options())
+    given = ("--from", sender, "--to", mailbox_user, "--subject", "through it", "--text", "hello", "--wait", "--json")
+    assert here.command("send", *given).object["state"] == "sent"
+    assert [way.partition(":")[0] for way in proxy.ways] == [MAIL, TOKENS]
+    wait_for(lambda: len(far.raw(mailbox_user)) == 1, "the message")

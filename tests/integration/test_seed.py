@@ -305,7 +305,7 @@ class TestBasicAuthentication:
         with Dovecot(certificates=certificates, certificate_names=("imap.gmail.com",), extra=passdb) as at_google:
             user = "somebody@gmail.com"
             here.put(A, {"type": "IMAP", "mailbox": user, "password": PRINTED, "tls-ca-file": certificates.ca_file})
-            asyncio.run(log_in(here, Detour(at_google.imaps_port)))
+            asyncio.run(log_in(here, Detour(at_google.imaps_port, ("imap.gmail.com", 993, True))))
             assert f"Login: user=<{user}>, method=PLAIN" in at_google.log_text()
 
     @pytest.mark.parametrize(
@@ -332,9 +332,10 @@ class TestBasicAuthentication:
 class Detour(Dialer):
     """Goes to a port of this machine, whatever host is asked for; its certificate must hold that host's name."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, place: tuple[str, int, bool]) -> None:
+        """``place``: the host and port that are to be asked for, and whether with TLS from the beginning."""
         super().__init__()
-        self._port = port
+        self._port, self._place = port, place
 
     async def connect(
         self,
@@ -347,10 +348,10 @@ class Detour(Dialer):
         timeout: float,
         via: ProxySettings | None = None,
     ) -> Stream:
-        assert (host, port, tls) == ("imap.gmail.com", 993, True)
+        assert (host, port, tls) == self._place
         loop, stream = asyncio.get_running_loop(), Stream(receiver, f"{host}:{port}", host)
-        context = self.context(ca_file)
-        await loop.create_connection(lambda: stream, "127.0.0.1", self._port, ssl=context, server_hostname=host)
+        secure = {"ssl": self.context(ca_file), "server_hostname": host} if tls else {}
+        await loop.create_connection(lambda: stream, "127.0.0.1", self._port, **secure)  # type: ignore[arg-type]
         return stream
 
 

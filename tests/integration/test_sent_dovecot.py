@@ -129,7 +129,7 @@ async def test_a_long_copy_goes_in_pieces(dovecot: Dovecot, mailbox_user: str, t
     try:
         whole = handed(b"0")
         composed = replace(whole.composed, octets=octets)
-        public_id, _ = await with_store.outbox.hand_in(replace(whole, composed=composed))
+        public_id = (await with_store.outbox.hand_in(replace(whole, composed=composed)))[0].id
         content: Content = await with_store.outbox.content(public_id)
         async with opened(dovecot, mailbox_user) as sent:
             await sent.file(content, START)
@@ -246,7 +246,7 @@ async def hand_in(post: Post, count: int) -> list[str]:
     for number in range(count):
         whole = handed(b"%d" % number)
         octets = replace(whole.composed, octets=composed(number))
-        ids.append((await post.store.outbox.hand_in(replace(whole, composed=octets)))[0])
+        ids.append((await post.store.outbox.hand_in(replace(whole, composed=octets)))[0].id)
     return ids
 
 

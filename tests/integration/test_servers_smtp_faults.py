@@ -256,6 +256,24 @@ def test_a_late_answer_is_late(smtp_faults: SmtpFaults) -> None:
         assert time.monotonic() - before >= 0.3
 
 
+def test_an_answer_is_held_until_the_word_is_given(smtp_faults: SmtpFaults) -> None:
+    with logged_in(smtp_faults) as connection:
+        connection.mail(SENDER)
+        connection.rcpt(READER)
+        connection.docmd("DATA")
+        smtp_faults.fail(Fault("dot", do="hold"))
+        before = len(smtp_faults.taken())
+        connection.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+        wait_for(lambda: len(smtp_faults.taken()) == before + 1, "the message")
+        assert connection.sock is not None
+        connection.sock.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            connection.sock.recv(1)
+        connection.sock.settimeout(5)
+        smtp_faults.go_on()
+        assert connection.getreply() == (250, b"2.0.0 OK")
+
+
 def test_what_is_no_reply_is_said(smtp_faults: SmtpFaults) -> None:
     smtp_faults.fail(Fault("greeting", "HTTP/1.1 400 Bad Request"))
     with socket.create_connection((smtp_faults.host, smtp_faults.port)) as connection:

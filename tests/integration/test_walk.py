@@ -1,4 +1,4 @@
-"""The seed's own walk to a Gmail mailbox with OAuth 2.0, step by step, as its reader takes it."""
+"""The seed's own walk to a Gmail mailbox with OAuth 2.0, step by step, as its reader takes it; a message is sent at its end."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from test_seed import quoted
 
 from servers.authority import TEST, Authority
 from servers.browser import Browser
+from servers.certificates import Certificates
 from servers.dovecot import Dovecot
 from servers.gmail_pop3 import GmailPop3
+from servers.postfix import Postfix
+from servers.waiting import wait_for
 
 ADDRESS = (
     "https://accounts.google.com/o/oauth2/auth?scope=https://mail.google.com/&redirect_uri=urn:ietf:wg:oauth:2.0:oob"
@@ -42,7 +45,15 @@ def gmail(authority: Authority) -> Iterator[GmailPop3]:
 # "access to Gmail mailboxes with the IMAP and SMTP protocols. Starting with version 8.5.202.02, … POP3 and SMTP protocols."
 @pytest.mark.parametrize("protocol", ["IMAP", "POP3"])
 def test_the_walk(
-    here: Here, authority: Authority, browser: Browser, dovecot: Dovecot, gmail: GmailPop3, mailbox_user: str, protocol: str
+    here: Here,
+    authority: Authority,
+    browser: Browser,
+    dovecot: Dovecot,
+    postfix: Postfix,
+    certificates: Certificates,
+    gmail: GmailPop3,
+    mailbox_user: str,
+    protocol: str,
 ) -> None:
     if protocol == "IMAP":
         dovecot.deliver(mailbox_user, letter(1))
@@ -84,14 +95,31 @@ def test_the_walk(
     told = here.command("check", status=1).err
     mechanisms = f"mail.{protocol.lower()}.auth.mechanisms"
     assert f"Add the line: {mechanisms} = XOAUTH2" in told
+    assert "Add the line: mail.smtp.auth.mechanisms = XOAUTH2" in told
     here.put("pop-client", {mechanisms: "XOAUTH2"})
+    there = {"server": postfix.host, "port": postfix.submission_port, "tls-ca-file": certificates.ca_file, "user": mailbox_user}
+    here.put("smtp-client", {**there, "mail.smtp.auth.mechanisms": "XOAUTH2"})
 
     # "The refresh_token can be used to get a new Bearer token."
     quoted("The refresh_token can be used to get a new Bearer token.")
     assert here.read()["pop-client"]["captured"] == 1
     if protocol == "POP3":
         assert [mail.popped for mail in gmail.mails(mailbox_user)] == [True]  # the authority told that it is Google's
-    exchange, refresh = authority.requests()
+
+    # "The Bearer access_token, which can be used to access the mailbox in IMAP/POP3/SMTP": a message is sent, and read again.
+    quoted("The Bearer access_token, which can be used to access the mailbox in IMAP/POP3/SMTP")
+    given = ("--from", mailbox_user, "--to", mailbox_user, "--subject", "The end of the walk", "--text", "Here.")
+    sent = here.command("send", *given, "--wait", "--json").object
+    assert (sent["client"], sent["state"], sent["recipients"][0]["code"]) == ("smtp-client", "sent", 250)
+    if protocol == "POP3":  # Postfix delivers to Dovecot, which stands for Gmail's other door
+        where = {"type": "IMAP", "server": "localhost", "port": dovecot.imap_port, "pop-connection-security": "none"}
+        imap = {"mailbox": mailbox_user, "mail.imap.auth.mechanisms": "XOAUTH2", "folder-path": "INBOX"}
+        here.put("pop-client-imap", {**where, **imap, **section})
+    wait_for(lambda: sent["message_id"].encode() in b"".join(dovecot.raw(mailbox_user).values()), "the message")
+    here.read()
+    assert [known["subject"] for known in here.messages() if known["message_id"] == sent["message_id"]] == ["The end of the walk"]
+    assert f"sasl_method=XOAUTH2, sasl_username={mailbox_user}" in postfix.log_text()
+    exchange, refresh = authority.requests()  # one token serves them all
     assert (exchange.grant_type, exchange.code_verifier) == ("authorization_code", False)  # "without this step"
     assert (refresh.grant_type, refresh.refresh_token) == ("refresh_token", answer["refresh_token"])
 

@@ -61,18 +61,26 @@ def without_trace(octets: bytes) -> bytes:
 class Postfix:
     """A running Postfix. As a context manager it is started on entry, stopped and wiped on exit.
 
-    ``dovecot`` must have been made with ``sasl=True``, and run. Users are Dovecot's, whose password is ``pw``.
+    ``dovecot`` must have been made with ``sasl=True``, and run. Users are Dovecot's, whose password is ``pw``. Its
+    certificate holds ``certificate_names``.
     """
 
-    host = "localhost"  # a name that the certificate holds; it listens on 127.0.0.1 only
+    host = "localhost"  # a name that the certificate holds, unless told otherwise; it listens on 127.0.0.1 only
 
-    def __init__(self, dovecot: Dovecot, *, certificates: Certificates | None = None, options: Options | None = None) -> None:
+    def __init__(
+        self,
+        dovecot: Dovecot,
+        *,
+        certificates: Certificates | None = None,
+        certificate_names: tuple[str, ...] = LOOPBACK,
+        options: Options | None = None,
+    ) -> None:
         if os.geteuid() != 0:
             raise PostfixError("Postfix changes users and so needs root")
         self._cleanup = contextlib.ExitStack()
         certificates = certificates or self._cleanup.enter_context(Certificates())
         self.ca_file = certificates.ca_file
-        certificate, key = certificates.issue(*LOOPBACK)
+        certificate, key = certificates.issue(*certificate_names)
         owner = Identities.of_this_process()
         names = pwd.getpwuid(owner.mail_uid).pw_name, grp.getgrgid(owner.mail_gid).gr_name
         self._settings = Settings(

@@ -188,6 +188,10 @@ class SmtpFaults:
         """Access tokens that are good, and whose each is; those named before are forgotten."""
         self._order("allow", tokens=dict(tokens))
 
+    def go_on(self) -> None:
+        """Let the answers that are held be given; one that is ordered afterwards is held again."""
+        self._order("go_on")
+
     def go_ahead(self, seconds: float) -> None:
         """Let its clock be that much ahead of the system's: sessions by token end, days of a quota pass."""
         self._order("go_ahead", seconds=seconds)
@@ -226,3 +230,7 @@ class SmtpFaults:
     def octets(self, number: int) -> bytes:
         """A message of the record, as it was sent."""
         return (self._directory / f"{number}.eml").read_bytes()
+
+    def throw_away(self, number: int) -> None:
+        """Take a message's octets away; its line in the record stays."""
+        (self._directory / f"{number}.eml").unlink(missing_ok=True)

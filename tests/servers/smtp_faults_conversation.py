@@ -28,6 +28,7 @@ class Conversation:
         self.writer = writer
         self.pending = b""  # read and not yet used
         self.number = hub.next_session()
+        self.called = ""  # as the client calls itself
         self._reader = reader
 
     @property
@@ -85,8 +86,8 @@ class Conversation:
 
     async def conclude(self, at: str, reply: str, effect: Effect | None = None, recipient: str = "") -> None:
         """Carry a command out and answer it, unless a fault is due."""
-        fault = self.hub.due(at, self.number, recipient)
-        refuses = fault is not None and (fault.reply or fault.do not in {"answer", "silence", "discard"})
+        fault = self.due(at, recipient)
+        refuses = fault is not None and (fault.reply or fault.do not in {"answer", "silence", "discard", "hold"})
         if effect and (fault is None or fault.taken or not refuses):
             await effect()
         if fault is None:
@@ -94,10 +95,16 @@ class Conversation:
         else:
             await self.commit(fault, fault.reply or reply)
 
+    def due(self, at: str, recipient: str = "") -> Fault | None:
+        """The fault that happens now, if one does."""
+        return self.hub.due(at, self.number, self.called, recipient)
+
     async def commit(self, fault: Fault, reply: str) -> None:
         """Let a fault happen to this reply."""
         self.note(f"({fault.do} at {fault.at})")
         await asyncio.sleep(fault.seconds)
+        if fault.do == "hold":
+            await self.hub.go_on.wait()
         if fault.do.startswith("half"):
             await self._send(reply.encode()[: len(reply) // 2])
         if fault.do in {"hang", "half-hang"}:

@@ -35,6 +35,7 @@ class Hub:
         self.tokens: dict[str, str] = {}  # good ones and whose they are, beside those of the authority
         self.ahead = 0.0  # seconds that its clock is ahead of the system's
         self.log: list[dict[str, Any]] = []
+        self.go_on = asyncio.Event()  # whether answers that are held may be given
         self.logins: dict[int, str] = {}  # whose session this is; in the order of the logins
         self._faults: list[tuple[Fault, list[int]]] = []  # with the occasions that each has had
         self._sent: dict[str, collections.deque[tuple[float, int]]] = collections.defaultdict(collections.deque)
@@ -58,11 +59,12 @@ class Hub:
         self._sessions += 1
         return self._sessions
 
-    def due(self, at: str, session: int, recipient: str = "") -> Fault | None:
+    def due(self, at: str, session: int, called: str, recipient: str = "") -> Fault | None:
         """The fault that happens now, if one does. An occasion that one fault has used does not count for those behind it."""
         found = None
         for fault, occasions in self._faults:
-            meant = fault.at == at and fault.session in (0, session) and fault.recipient.lower() in ("", recipient.lower())
+            here = fault.session in (0, session) and fault.called in ("", called)
+            meant = fault.at == at and here and fault.recipient.lower() in ("", recipient.lower())
             if meant and found is None:
                 occasions[0] += 1
                 past = occasions[0] - fault.skip
@@ -144,6 +146,7 @@ class Hub:
             "fail": self._fail,
             "allow": lambda tokens: setattr(self, "tokens", tokens),
             "go_ahead": lambda seconds: setattr(self, "ahead", seconds),
+            "go_on": self.go_on.set,
             "forget": self._forget,
             "log": lambda: self.log,
             "logins": lambda: list(self.logins.values()),
@@ -156,10 +159,12 @@ class Hub:
 
     def _fail(self, faults: list[dict[str, Any]]) -> None:
         self._faults += [(Fault(**fault), [0]) for fault in faults]
+        self.go_on.clear()
 
     def _forget(self) -> None:
         self._faults.clear()
         self._sent.clear()
+        self.go_on.set()
         self.manner, self.tokens, self.ahead, self.log = Manner(), {}, 0.0, []
 
 

@@ -21,6 +21,7 @@ Do = Literal[
     "half",  # the first half of the answer, then an orderly end
     "half-hang",  # the first half of the answer, then nothing
     "silence",  # the command is carried out, its answer is lost, and all goes on
+    "hold",  # the command is carried out, its answer waits for ``go_on``
     "discard",  # the true answer, and what the client had sent ahead of it is thrown away
 ]
 
@@ -39,6 +40,7 @@ class Fault:
     times: int = 1  # then it happens so often; 0: always
     recipient: str = ""  # at ``rcpt``: of this address alone
     session: int = 0  # in this connection alone, counted from 1
+    called: str = ""  # in connections alone whose client calls itself so, from its EHLO on
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class Session(Conversation):
         self._sender: str | None = None
         self._recipients: list[str] = []
         self._chunks = bytearray()
+        self._breaks: Fault | None = None  # within the chunks of a message
 
     # The conversation
 
@@ -88,7 +89,7 @@ class Session(Conversation):
         return True
 
     async def _ehlo(self, rest: str) -> None:
-        manner = self.hub.manner
+        manner, self.called = self.hub.manner, rest
         words = ["smtp.example.test at your service", *manner.keywords]
         if not self._encrypted:
             words.append("STARTTLS")
@@ -98,6 +99,7 @@ class Session(Conversation):
         await self.conclude("ehlo", "\n".join(lines), self._forget)
 
     async def _helo(self, rest: str) -> None:
+        self.called = rest
         await self.conclude("ehlo", "250 smtp.example.test", self._forget)
 
     async def _forget(self) -> None:
@@ -251,7 +253,7 @@ class Session(Conversation):
     async def _stuffed(self) -> bytes:
         """The octets up to the final dot, with a line end before them; a dot that begins a line is still doubled."""
         content = bytearray(b"\r\n" + self.pending)
-        fault = self.hub.due("content", self.number)
+        fault = self.due("content")
         while True:
             await self._halfway(fault, len(content) - 2)
             if (end := content.find(_END, max(0, len(content) - len(self.pending) - len(_END)))) >= 0:
@@ -273,9 +275,11 @@ class Session(Conversation):
         if not found:
             await self.say("501 5.5.4 Syntax: BDAT size [LAST]")
             raise Hangup  # nobody knows where the next command begins
-        size, fault = int(found[1]), self.hub.due("content", self.number)
+        size = int(found[1])
+        if not self._chunks:
+            self._breaks = self.due("content")
         while True:
-            await self._halfway(fault, len(self._chunks) + min(size, len(self.pending)))
+            await self._halfway(self._breaks, len(self._chunks) + min(size, len(self.pending)))
             if len(self.pending) >= size:
                 break
             await self.more()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from postroom.app.root import chosen, cli, client_names, live_of
+from postroom.app.root import chosen_one, cli, client_names, live_of
 from postroom.app.terminal import print_json, run_to_end
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def restart(context: click.Context, client: str) -> None:
     from postroom.app.operations import commands as operation
 
     live = live_of(context)
-    (section,) = chosen(live, (client,))
+    section = chosen_one(live, client)
     run_to_end(lambda: at_work(live, lambda core: operation.restart_client(core, section, _whose())))
     click.echo(f"{section} is begun anew by the service, now or when it starts", err=True)
 
@@ -45,7 +45,7 @@ def pause(context: click.Context, client: str) -> None:
     from postroom.app.operations import commands as operation
 
     live = live_of(context)
-    (section,) = chosen(live, (client,))
+    section = chosen_one(live, client)
     fresh = run_to_end(lambda: at_work(live, lambda core: operation.pause_client(core, section, _whose())))
     click.echo(f"{section} is paused" if fresh else f"{section} was paused already", err=True)
 
@@ -59,7 +59,7 @@ def resume(context: click.Context, client: str) -> None:
     from postroom.app.operations import commands as operation
 
     live = live_of(context)
-    (section,) = chosen(live, (client,))
+    section = chosen_one(live, client)
     paused = run_to_end(lambda: at_work(live, lambda core: operation.resume_client(core, section)))
     click.echo(f"{section} goes on" if paused else f"{section} was not paused", err=True)
 
@@ -80,7 +80,7 @@ def connect(context: click.Context, revoke: bool, as_json: bool, client: str) ->
     from postroom.app.operations.shown import moment
 
     live = live_of(context)
-    (section,) = chosen(live, (client,))
+    section = chosen_one(live, client)
     if revoke:
         count = run_to_end(lambda: at_work(live, lambda core: operation.revoke_connect(core, section)))
         print_json({"client": section, "revoked": count}) if as_json else click.echo(f"{count} taken back", err=True)

@@ -12,7 +12,7 @@ from postroom.app.terminal import run_to_end
 
 
 @cli.command()
-@click.option("--name", help="The section is pop-client-NAME; from the address by default.")
+@click.option("--name", help="The sections are pop-client-NAME and smtp-client-NAME; from the address by default.")
 @click.option(
     "--grant",
     type=click.Choice(["refresh_token", "client_credentials", "service_account", "password"]),
@@ -28,6 +28,11 @@ from postroom.app.terminal import run_to_end
 @click.option("--publishing-status", type=click.Choice(["testing", "production", "internal"]), help="Of a Google application.")
 @click.option("--oauth-user", help="The account that consents, where the mailbox is another's.")
 @click.option("--first-read", help="What of the messages that are there is read: all, new, or a day, YYYY-MM-DD. Asked by default.")
+@click.option(
+    "--send/--no-send",
+    default=None,
+    help="Also send by this account: smtp-client-NAME. Asked by default; without a terminal it does.",
+)
 @click.option("--manual", "manner", flag_value="manual", help="Consent without a browser on this machine.")
 @click.option("--device", "manner", flag_value="device", help="Consent by a code on another device (not at Google).")
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")
@@ -36,7 +41,10 @@ from postroom.app.terminal import run_to_end
 @click.argument("address")
 @click.pass_context
 def init(context: click.Context, /, address: str, manner: str | None, no_browser: bool, **given: Any) -> None:
-    """Connect a mailbox from its address alone: find its servers, write its sections, get consent, check, capture."""
+    """Connect a mailbox from its address alone: find its servers, write its sections, get consent, check, capture.
+
+    Its account sends too, by the same application and consent, where it is known who takes its mail.
+    """
     from postroom.app.config import FILE_NAME
     from postroom.app.operations.authorize import Manner, Wish
     from postroom.app.operations.init import Given

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from postroom.app.root import chosen, cli, client_names, live_of
+from postroom.app.root import chosen_one, cli, client_names, live_of
 from postroom.app.terminal import UNUSABLE, Failure, run_to_end
 
 
@@ -53,7 +53,7 @@ def shadow(
     from postroom.app.operations.shadow import shadow as carry_out
 
     live = live_of(context)
-    (section,) = chosen(live, (client,), mailboxes=True)
+    section = chosen_one(live, client, mailboxes=True)
     given = [source for source in (maildir, mbox, message_ids) if source is not None]
     if len(given) > 1:
         raise Failure("name one of --maildir, --mbox and --message-ids", status=UNUSABLE)

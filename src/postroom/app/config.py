@@ -56,11 +56,12 @@ def load(path: Path, environ: Mapping[str, str], providers: Providers | None = N
     return parse_configuration(text, path, environ, providers or Providers())
 
 
-def find_client(configuration: Configuration, name: str, among: Sequence[str] | None = None) -> str:
-    """The section of a client by its whole name, or by the part after ``pop-client-`` or ``smtp-client-``, in any case.
+def find_clients(configuration: Configuration, name: str, among: Sequence[str] | None = None) -> list[str]:
+    """The section of a client by its whole name; or those, one of each sort, that have it behind ``pop-client-`` or
+    ``smtp-client-``. In any case.
 
     Faulty sections are found too, of both sorts where ``among`` does not name those that are meant. ConfigError lists the
-    names where none or more than one has this name.
+    names where none has this name.
     """
     sections = (*configuration.sections, *configuration.sender_sections) if among is None else among
     wanted = name.lower()
@@ -69,13 +70,19 @@ def find_client(configuration: Configuration, name: str, among: Sequence[str] | 
         [section for section in sections if section.lower() == wanted],
         [section for section in sections if section.lower() in (f"pop-client-{wanted}", f"smtp-client-{wanted}")],
     ):
-        if len(candidates) == 1:
-            return candidates[0]
         if candidates:
-            names = ", ".join(candidates)
-            raise ConfigError(f"'{name}' is more than one client: {names}; give the whole name", value=name, valid=names)
+            return candidates
     names = ", ".join(sections) or "none"
     raise ConfigError(f"no client is named '{name}'; there are: {names}", value=name, valid=names)
+
+
+def find_client(configuration: Configuration, name: str, among: Sequence[str] | None = None) -> str:
+    """The section of a client, as ``find_clients`` finds it. ConfigError lists the names where more than one has this name."""
+    found = find_clients(configuration, name, among)
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(found)
+    raise ConfigError(f"'{name}' is more than one client: {names}; give the whole name", value=name, valid=names)
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,10 @@ class Live:
         """The section of the account that sends for a From address, by the ``addresses`` with which each one runs."""
         running = {section: started.client.addresses for section, started in self._started.items()}
         return route(address, {**self.configuration.routes, **running})
+
+    def find_clients(self, name: str, among: Sequence[str] | None = None) -> list[str]:
+        """The sections that a whole or a short name means; see ``find_clients``."""
+        return find_clients(self.configuration, name, among)
 
     def find_client(self, name: str, among: Sequence[str] | None = None) -> str:
         """The section of a client by its whole or its short name; see ``find_client``."""

@@ -120,14 +120,27 @@ def show_faults(live: Live) -> bool:
     return any(fault.severity is Severity.FAULT for fault in faults)
 
 
+def chosen_one(live: Live, name: str, *, mailboxes: bool = False) -> str:
+    """The one section that the name means, with ``mailboxes`` of a pop-client."""
+    from postroom.errors import ConfigError
+
+    try:
+        return live.find_client(name, live.configuration.sections if mailboxes else None)
+    except ConfigError as error:
+        raise Failure(error.detail, status=UNUSABLE) from None
+
+
 def chosen(live: Live, names: Iterable[str], *, mailboxes: bool = False) -> list[str]:
-    """The sections that the names mean, with ``mailboxes`` of pop-clients only; all of them where none is given."""
+    """The sections that the names mean, with ``mailboxes`` of pop-clients only; all of them where none is given.
+
+    A short name means what reads the mailbox and what sends for it.
+    """
     from postroom.errors import ConfigError
 
     configuration = live.configuration
     among = configuration.sections if mailboxes else (*configuration.sections, *configuration.sender_sections)
     try:
-        sections = [live.find_client(name, among) for name in names] or list(among)
+        sections = [section for name in names for section in live.find_clients(name, among)] or list(among)
     except ConfigError as error:
         raise Failure(error.detail, status=UNUSABLE) from None
     if not sections:

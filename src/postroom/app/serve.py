@@ -102,6 +102,7 @@ class Service:
         options = self.core.live.pending(section)
         if not self.core.live.restart(section):
             return False
+        self.awaited.pop(section, None)  # what is written next is told of, be it the same options
         self.log.event(events.CLIENT_CHANGED, client=section, options=", ".join(options))
         self.senders.restart(section)
         return True

@@ -107,13 +107,13 @@ class Submitter(Protocol):
         not refused; once, or once for each part where the server takes so many recipients in several parts only; it is not
         called where none is left. DOUBT is said where no answer came after that. What concerns
         the account and not this message raises before anything may have been accepted: ``AuthError``, ``Throttled``
-        (limits and quotas), ``ConfigError``, the network's errors; then no recipient has changed. Where the last answer
-        speaks of the account, its recipients are PENDING, and the next ``submit`` or ``check`` raises what it said. After
-        an error or a DOUBT ``stands`` tells whether the conversation can be used again.
+        (limits and quotas), ``ConfigError``, the server's own ``Reply`` where it says no more, the network's errors; then no
+        recipient has changed. Where the last answer speaks of the account, its recipients are PENDING, and the next ``submit``
+        or ``check`` raises what it said. After an error or a DOUBT ``stands`` tells whether the conversation can be used again.
         """
 
     async def check(self) -> None:
-        """Prove that the conversation stands (NOOP). Raises the network's errors."""
+        """Prove that the conversation stands (NOOP). Raises the network's errors, and what is said of the account."""
 
     def stands(self) -> bool:
         """Whether another message can be sent over this conversation: it is open, and its token's hour is not over."""
@@ -211,7 +211,7 @@ def open_reader(mailbox: Mailbox, kit: Kit, *, read_only: bool = False) -> Abstr
 def open_submitter(account: Account, kit: Kit) -> AbstractAsyncContextManager[Submitter]:
     """A submitter, logged in within the block where the account logs in at all.
 
-    Raises ``ConfigError``, ``AuthError``, ``Throttled``, the network's errors.
+    Raises ``ConfigError``, ``AuthError``, ``Throttled``, ``SmtpReply``, the network's errors.
     """
     from postroom.drivers.smtp import open_smtp
 

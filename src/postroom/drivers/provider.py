@@ -150,6 +150,11 @@ class Provider:
         """The public world's IMAP server."""
         return self.clouds[0].imap
 
+    @property
+    def smtp(self) -> str:
+        """The public world's server that mail is handed to."""
+        return self.clouds[0].smtp
+
     def is_personal_mx(self, host: str) -> bool:
         """Whether an MX host takes mail for persons' accounts, which no administrator governs."""
         return _nearest(self.personal_mx, host) > 0

@@ -6,6 +6,7 @@ one the end, without which no server has it. What is said up to there by an erro
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -195,6 +196,9 @@ class Transaction:
         for piece in self._letter.content.pieces():
             stuffed = stuffing.piece(piece)
             await self._session.write(stuffed, shown=self._shown(stuffed))
+            # A network that keeps up holds no write up: the turn is given away so that an end of the connection, or of the task,
+            # is seen before the rest of the message was sent to nobody, and a doubt made of it.
+            await asyncio.sleep(0)
         return stuffing.end()
 
     async def _chunks(self) -> bytes:

@@ -113,19 +113,24 @@ class Applications:
 
     async def fill(self) -> bool:
         """Hand over a page of messages of before; False when nothing is left for anyone."""
-        for section, application in self.configured().items():
-            found = await self.store.applications.page(section)
+        known = self.configured()
+        for section in await self.store.applications.filling():
+            found = await self.store.applications.page(section) if section in known else None
             if found is not None:
                 fill, page = found
                 asked = [(message, [copy.recipient for copy in message.copies], None) for message in page]
-                chosen = await asyncio.to_thread(self._choose, [application], asked)
+                chosen = await asyncio.to_thread(self._choose, [known[section]], asked, tolerant=True)
                 if await self.store.applications.fill(fill, page, chosen):
                     self.arrivals.tell([section])
                 return True
         return False
 
     def _choose(
-        self, applications: Sequence[PullApplication], asked: Sequence[tuple[Offered, Sequence[str], Work | None]]
+        self,
+        applications: Sequence[PullApplication],
+        asked: Sequence[tuple[Offered, Sequence[str], Work | None]],
+        *,
+        tolerant: bool = False,
     ) -> list[Chosen]:
         chosen: list[Chosen] = []
         for message, copies, work in asked:
@@ -133,10 +138,16 @@ class Applications:
             for application in applications:
                 wants = application.addresses and not copies and near(application, message)
                 if wants and named is None and not serves(application, [message.address]):
-                    named = self._named(message.reference)
+                    named = self._named(message.reference, tolerant=tolerant)
                 chosen += choose(application, message, copies, named or (), work)
         return chosen
 
-    def _named(self, reference: Reference) -> list[str]:
-        header, _ = header_of(self.store.blobs.heads([reference], HEADER)[0])
+    def _named(self, reference: Reference, *, tolerant: bool) -> list[str]:
+        try:
+            (head,) = self.store.blobs.heads([reference], HEADER)
+        except (OSError, ValueError):  # a disk that lost octets must not hold up all that comes behind
+            if tolerant:
+                return []
+            raise
+        header, _ = header_of(head)
         return list(recipients(header))

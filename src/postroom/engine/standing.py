@@ -56,15 +56,20 @@ class Standing:
         self._parked_until = 0.0
 
     async def failed(self, error: PostroomError) -> float:
-        """The account cannot send; return for how many seconds nothing is tried."""
+        """The account cannot send; return for how many seconds nothing is tried.
+
+        What several conversations meet at the same time is one failure: refusals in passing are believed when they last.
+        """
         now = self.clock.now()
+        asked = error.retry_after or 0.0 if isinstance(error, Throttled) else 0.0
+        if self.failures and self.parked_for >= asked and self.parked_for > 0:
+            return self.parked_for
         self.failures += 1
         if self.failures == 1:
             self._first_failed_at = now
         decision = decide(error, self.failures, self._first_failed_at, now)
         seconds = self.clock.jitter(decision.seconds)
-        if isinstance(error, Throttled):
-            seconds = max(seconds, error.retry_after or 0.0)
+        seconds = max(seconds, asked)
         self._parked_until = self.clock.monotonic() + seconds
         client, words, remedy = self.section, str(error), error.remedy
         if isinstance(error, StoreError):

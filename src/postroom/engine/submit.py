@@ -59,6 +59,7 @@ class Sender:
         self.standing = Standing(section, around.store, around.clock, around.observer)
         self._account: Account | None = None
         self._news = asyncio.Event()
+        self._over = asyncio.Event()  # whether the round is over: its conversations take no other message
         self._supply = Supply(section, around.store, around.clock, around.observer, around.look, self._news)
         self._queue = self._supply.queue
         self._restart = self._ending = self._draining = self.paused = False
@@ -126,6 +127,7 @@ class Sender:
 
     async def _round(self, account: Account) -> None:
         """Send with one state of the settings."""
+        self._over.clear()
         limits = self._around.limits(account)
         self._supply.copies = self._around.wants_copy(account)
         self._most = min(account.client.pool_size, limits.connections or account.client.pool_size)
@@ -138,14 +140,25 @@ class Sender:
             await self._feed(account)
         finally:
             self._restart = True  # whoever finishes a message now takes no other
+            self._over.set()
             self._wake(all_=True)
-            _, late = await asyncio.wait(tasks, timeout=_GRACE)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._finish(tasks)
             await self._supply.end()
             if not self._ending and not self._draining:
                 self._observer.event(events.SENDER_RESTARTED, client=self.section)
+
+    async def _finish(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Wait for what is under way: as long as it takes where the account goes on afterwards, else not for ever."""
+        finished = asyncio.gather(*tasks, return_exceptions=True)
+        while not (self._ending or finished.done()):
+            self._news.clear()
+            news = asyncio.create_task(self._news.wait())
+            await asyncio.wait((finished, news), return_when=asyncio.FIRST_COMPLETED)
+            news.cancel()
+        _, late = await asyncio.wait(tasks, timeout=_GRACE)
+        for task in late:
+            task.cancel()
+        await finished
 
     # --- claiming
 
@@ -223,7 +236,7 @@ class Sender:
                     return True
                 now = self._clock.monotonic()
                 if self._slot <= now:
-                    self._slot = max(self._slot + self._interval, now)
+                    self._slot = now + self._interval  # no credit for a time without mail, nor for lateness
                     return True
                 await self._until_slot(self._slot - now)
                 continue
@@ -235,7 +248,7 @@ class Sender:
     async def _until_slot(self, seconds: float) -> None:
         self._busy += 1  # it has the turn, so that no other waits for the same slot
         try:
-            await self._clock.sleep(seconds)
+            await pause(self._clock, seconds, self._over)
         finally:
             self._busy -= 1
 
@@ -251,7 +264,8 @@ class Sender:
         now = self._clock.monotonic()
         for talker, _ in list(self._idle):
             since = talker.idle_since()
-            if since is not None and now - since >= seconds:
+            retires = self._account is not None and not talker.serves(self._account)
+            if since is not None and (retires or now - since >= seconds):
                 with suppress(PostroomError):
                     await talker.close()
 

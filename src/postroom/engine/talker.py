@@ -30,6 +30,10 @@ class Talker:
         """Whether a conversation is open."""
         return self._submitter is not None
 
+    def serves(self, account: Account) -> bool:
+        """Whether the conversation was begun as one of this account would be now."""
+        return self._account is not None and _alike(self._account, account)
+
     def idle_since(self) -> float | None:
         """When the conversation was last used; None where there is none."""
         return self._used_at if self._submitter is not None else None
@@ -38,7 +42,7 @@ class Talker:
         """A conversation of the account. Raises what opening one does."""
         submitter = self._submitter
         if submitter is not None:
-            serves = submitter.stands() and self._account is not None and _alike(self._account, account)
+            serves = submitter.stands() and self.serves(account)
             idle = self._clock.monotonic() - self._used_at
             if serves and idle > account.client.check_idle_time:
                 serves = await _checked(submitter)

@@ -1,4 +1,4 @@
-"""Where a mailbox is, found from its address alone.
+"""Where a mailbox is and where its mail is handed in, found from its address alone.
 
 What is known of providers comes first. For a domain of its own, these are asked at once, and the first in this order that
 knows something counts:
@@ -51,6 +51,9 @@ class KnownProvider(Protocol):
 
     @property
     def imap(self) -> str: ...
+
+    @property
+    def smtp(self) -> str: ...
 
     def is_personal_mx(self, host: str) -> bool:
         """Whether an MX host takes mail for persons' accounts, which no administrator governs."""
@@ -325,13 +328,21 @@ class _Search:
         """A known provider by the server where mail is read."""
         server = found.server("imap") or found.servers[0]
         known = self._providers.provider_of_server(server.host)
-        return found if known is None else replace(found, provider=known.name, title=known.title)
+        if known is None:
+            return found
+        own = () if found.server("smtp") else (_submission(known, found.how),)
+        return replace(found, provider=known.name, title=known.title, servers=(*found.servers, *own))
 
 
 def _at(found: Found, known: KnownProvider, how: str) -> Found:
     """Everything as it is known of a provider."""
-    server = FoundServer("imap", known.imap, 993, Security.SSL_TLS, ADDRESS, False, how)
-    return replace(found, provider=known.name, title=known.title, servers=(server,), how=how)
+    imap = FoundServer("imap", known.imap, 993, Security.SSL_TLS, ADDRESS, False, how)
+    return replace(found, provider=known.name, title=known.title, servers=(imap, _submission(known, how)), how=how)
+
+
+def _submission(known: KnownProvider, how: str) -> FoundServer:
+    """Where a known provider takes mail: by STARTTLS, which all of them have, and not all TLS at once."""
+    return FoundServer("smtp", known.smtp, 587, Security.START_TLS, ADDRESS, False, how)
 
 
 def _ordered(servers: Sequence[FoundServer]) -> tuple[FoundServer, ...]:

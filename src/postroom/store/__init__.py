@@ -55,7 +55,7 @@ from postroom.store.ids import PublicIds
 from postroom.store.invitations import Invitations
 from postroom.store.keys import place_of
 from postroom.store.labels import Labels
-from postroom.store.outbox import Outbox
+from postroom.store.outbox import Outbox, interrupt
 from postroom.store.pending import Pending
 from postroom.store.processes import Processes
 from postroom.store.pull import Pull
@@ -266,12 +266,22 @@ class Store:
         )
 
     async def reclaim(self, kind: WorkKind, lane: str = "", *, own: bool = False) -> int:
-        """Make a lane's work of dead processes claimable again; with ``own`` also what this one claimed and left undone."""
+        """Make a lane's work of dead processes claimable again; with ``own`` also what this one claimed and left undone.
+
+        What they were just handing over to a server is in doubt then.
+        """
+        now = self._clock.now()
 
         def living(holder: str) -> bool:
             return self._processes.living(holder) and not (own and holder == self.holder)
 
-        return await self._db.run(lambda db: work.reclaim(db, kind, lane, living))
+        def job(db: apsw.Connection) -> int:
+            subjects = work.reclaim(db, kind, lane, living)
+            if kind is WorkKind.SUBMIT:
+                interrupt(db, subjects, now)
+            return len(subjects)
+
+        return await self._db.run(job)
 
     async def next_due(self, kind: WorkKind, lane: str = "") -> float | None:
         """When the next piece of a lane's ready work is due."""

@@ -47,6 +47,7 @@ _NEW = "INSERT INTO applications (section, begun_at) VALUES (?, ?) ON CONFLICT D
 _BACK = "SELECT missed FROM applications WHERE section = ? AND missed IS NOT NULL"
 _LAST = "SELECT coalesce(max(id), 0) FROM messages"
 _FILL = "INSERT INTO fills (application, after, last, since, again) SELECT ?1, ?2, last, ?3, ?4 FROM (SELECT ({last}) AS last)"
+_FILLING = "SELECT application FROM fills GROUP BY application ORDER BY min(id)"
 _NEXT_FILL = "SELECT id, application, after, last, since, again FROM fills WHERE application = ? ORDER BY id LIMIT 1"
 _MESSAGES = """
 SELECT m.id, m.received >= ?3 AND m.handled = '', m.client, r.folder, m.address, m.segment, m."offset", m.length, m.digest,
@@ -131,6 +132,10 @@ class Applications:
             db.execute(_FILL.format(last=_LAST), (section, 0, since, 1))
 
         await self._db.run(job)
+
+    async def filling(self) -> list[str]:
+        """The applications that are still to get messages of before, those first that have waited longest."""
+        return await self._db.run(lambda db: [str(section) for (section,) in _all(db, _FILLING)], writes=False)
 
     async def page(self, section: str) -> tuple[Fill, list[Offered]] | None:
         """The application's next fill, and the messages that it comes to next; None when nothing is left."""

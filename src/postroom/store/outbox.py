@@ -43,7 +43,7 @@ from postroom.store.processes import Processes
 _LARGE = 64 * 1024  # octets from which on a message is read in pieces while it is sent
 _INTERRUPTED = "the process ended before the server's answer was recorded"
 
-_KNOWN = "SELECT public_id, asked FROM submissions WHERE owner = ? AND key = ?"
+_KNOWN = "SELECT id, asked FROM submissions WHERE owner = ? AND key = ?"
 _ADD = """
 INSERT INTO submissions (public_id, owner, key, asked, work, mail_from, body, smtputf8, envid, ret, segment, "offset", length,
                          digest, message_id, subject, answers, created_at, send_at)
@@ -111,8 +111,8 @@ class Outbox:
         self._living = processes.living
         self.filings = filings.Filings(db, clock, processes.holder)
 
-    async def hand_in(self, handed: Handed) -> tuple[str, bool]:
-        """Keep a submission; durable when this returns. Its public id, and whether it is a new one.
+    async def hand_in(self, handed: Handed) -> tuple[SubmissionRow, bool]:
+        """Keep a submission; durable when this returns. It as it is kept, and whether it is a new one.
 
         Raises ``KeyReused`` where its key came with another request before, ``StoreFull``, ``StoreError``.
         """
@@ -120,29 +120,19 @@ class Outbox:
         (public_id,) = self._ids.take(now, 1)
         reference = self._blobs.append(handed.composed.octets)
 
-        def job(db: apsw.Connection) -> tuple[str, bool]:
+        def job(db: apsw.Connection) -> tuple[SubmissionRow, bool]:
             if self._blobs.damaged(reference):
                 raise StoreError("octets were lost at the disk before they were durable; hand it in again")
-            if handed.key is not None and (known := db.execute(_KNOWN, (handed.owner, handed.key)).fetchone()):
-                if bytes(known[1]) != handed.asked:
-                    raise KeyReused(f"Idempotency-Key {handed.key!r} came with another request before")
-                return str(known[0]), False
+            if handed.key is not None and (known := _known(db, handed.owner, handed.key, handed.asked)) is not None:
+                return known, False
             segment_committed(db, reference.segment, reference.offset + HEADER.size + reference.length)
-            _add(db, handed, public_id, reference, now)
-            return public_id, True
+            return _add(db, handed, public_id, reference, now), True
 
         return await self._db.run(job, sync=True)
 
-    async def known(self, owner: str, key: str, asked: bytes) -> str | None:
+    async def known(self, owner: str, key: str, asked: bytes) -> SubmissionRow | None:
         """The submission that a key was used for before. Raises ``KeyReused``."""
-
-        def job(db: apsw.Connection) -> str | None:
-            known = db.execute(_KNOWN, (owner, key)).fetchone()
-            if known is not None and bytes(known[1]) != asked:
-                raise KeyReused(f"Idempotency-Key {key!r} came with another request before")
-            return None if known is None else str(known[0])
-
-        return await self._db.run(job, writes=False)
+        return await self._db.run(lambda db: _known(db, owner, key, asked), writes=False)
 
     # --- sending
 
@@ -197,9 +187,9 @@ class Outbox:
 
         def job(db: apsw.Connection) -> SubmissionRow:
             number = outbox_rows.number_of(db, public_id)
-            # Where no account takes it up any more, nobody else would find out that whoever claimed it is gone.
+            # Where no account takes it up, gone or paused, nobody else would find out that whoever had it is gone.
             if outbox_rows.abandoned(db, number, self._living):
-                _interrupt(db, [number], now)
+                interrupt(db, [number], now)
             change(db, number, now)
             return outbox_rows.by_number(db, number)
 
@@ -256,34 +246,46 @@ class _Long:
         return self._blobs.pieces(self._reference)
 
 
-def _add(db: apsw.Connection, handed: Handed, public_id: str, reference: Reference, now: float) -> None:
-    composed, envelope = handed.composed, handed.composed.envelope
-    send_at = max(handed.send_at, 0.0)
+def _known(db: apsw.Connection, owner: str, key: str, asked: bytes) -> SubmissionRow | None:
+    known: Any = db.execute(_KNOWN, (owner, key)).fetchone()
+    if known is None:
+        return None
+    if bytes(known[1]) != asked:
+        raise KeyReused(f"Idempotency-Key {key!r} came with another request before")
+    return outbox_rows.by_number(db, known[0])
+
+
+def _add(db: apsw.Connection, handed: Handed, public_id: str, reference: Reference, now: float) -> SubmissionRow:
+    """Write a submission; it as it would be read back."""
+    envelope = handed.composed.envelope
+    not_before = max(handed.send_at, 0.0)
+    row = outbox_rows.begun(handed, public_id, now, not_before)
     db.execute(
         _ADD,
         (
-            public_id,
-            handed.owner,
+            row.id,
+            row.owner,
             handed.key,
             handed.asked if handed.key is not None else None,
-            envelope.mail_from,
+            row.mail_from,
             envelope.body.value,
             int(envelope.smtputf8),
             envelope.envid,
             envelope.ret,
             *reference,
-            composed.message_id,
-            composed.subject,
-            handed.answers,
-            now,
-            send_at or now,
+            row.message_id,
+            row.subject,
+            row.answers,
+            row.created_at,
+            row.send_at,
         ),
     )
     number = db.last_insert_rowid()
     people = [[known.address, ",".join(known.notify), known.orcpt] for known in envelope.recipients]
     db.execute(_ADD_RECIPIENTS, (number, json.dumps(people)))
-    db.execute(_ADD_WORK, (handed.client, number, send_at))
+    db.execute(_ADD_WORK, (handed.client, number, not_before))
     db.execute(_TIE_WORK, (db.last_insert_rowid(), number))
+    return row
 
 
 def _take(db: apsw.Connection, client: str, holder: str, now: float, limit: int) -> list[Outgoing]:
@@ -291,7 +293,7 @@ def _take(db: apsw.Connection, client: str, holder: str, now: float, limit: int)
     if not pieces:
         return []
     subjects = [piece.subject for piece in pieces]
-    _interrupt(db, subjects, now)
+    interrupt(db, subjects, now)
     numbers = json.dumps(subjects)
     found = {row[0]: row for row in json.loads(str(db.execute(_LOAD, (numbers,)).get))}
     people: dict[int, list[Any]] = {}
@@ -300,8 +302,8 @@ def _take(db: apsw.Connection, client: str, holder: str, now: float, limit: int)
     return [_outgoing(piece, found[piece.subject], people.get(piece.subject, [])) for piece in pieces]
 
 
-def _interrupt(db: apsw.Connection, numbers: Sequence[int], now: float) -> None:
-    """What was just being sent when its process ended is in doubt."""
+def interrupt(db: apsw.Connection, numbers: Sequence[int], now: float) -> None:
+    """Of these, on which nobody works any more, what was just being sent is in doubt."""
     doubtful = db.execute(_DOUBTFUL, (json.dumps(numbers), _INTERRUPTED, now)).fetchall()
     if doubtful:
         rows: list[list[object]] = [[number, "doubt", address, _INTERRUPTED] for number, address in doubtful]

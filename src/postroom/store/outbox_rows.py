@@ -10,7 +10,7 @@ import apsw
 
 from postroom.errors import NotFound, StateRefused
 from postroom.model import WORK_MOVES, Reference, WorkState
-from postroom.outbound import RECIPIENT_MOVES, LaneCounts, Passage, RecipientRow, RecipientState, SubmissionRow
+from postroom.outbound import RECIPIENT_MOVES, Handed, LaneCounts, Passage, RecipientRow, RecipientState, SubmissionRow
 
 _NUMBER = "SELECT id, public_id FROM submissions WHERE public_id >= ?1 AND public_id < ?1 || 'g' LIMIT 2"
 _ROW = """
@@ -70,6 +70,28 @@ def by_number(db: apsw.Connection, number: int) -> SubmissionRow:
     return _row(row)
 
 
+def begun(handed: Handed, public_id: str, now: float, not_before: float) -> SubmissionRow:
+    """A submission as it is kept at first."""
+    composed = handed.composed
+    return SubmissionRow(
+        id=public_id,
+        client=handed.client,
+        owner=handed.owner,
+        state=WorkState.READY,
+        attempts=0,
+        not_before=not_before,
+        fault="",
+        mail_from=composed.envelope.mail_from,
+        message_id=composed.message_id,
+        subject=composed.subject,
+        size=len(composed.octets),
+        answers=handed.answers,
+        created_at=now,
+        send_at=not_before or now,
+        recipients=tuple(RecipientRow(one.address, RecipientState.PENDING, 0, "", "", 0.0) for one in composed.envelope.recipients),
+    )
+
+
 def page(db: apsw.Connection, asked: Asked, limit: int) -> list[SubmissionRow]:
     """So many submissions, the newest first."""
     conditions: list[tuple[str, object]] = [
@@ -114,11 +136,12 @@ def counts(db: apsw.Connection) -> dict[str, LaneCounts]:
 
 
 def abandoned(db: apsw.Connection, number: int, living: Callable[[str], bool]) -> bool:
-    """Whether a process that ended has claimed a submission; the claim is taken away then."""
+    """Whether no living process works on a submission; the claim of one that ended is taken away."""
     row: Any = db.execute(_CLAIMED, (number,)).fetchone()
-    if row is None or living(str(row[1])):
+    if row is not None and living(str(row[1])):
         return False
-    db.execute(_MOVE_WORK, (row[0], WorkState.READY.value, 0))
+    if row is not None:
+        db.execute(_MOVE_WORK, (row[0], WorkState.READY.value, 0))
     return True
 
 

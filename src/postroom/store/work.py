@@ -37,7 +37,8 @@ WHERE work.id = value ->> 0 AND work.token = value ->> 1 AND work.state = 'lease
 _HOLDERS = f"SELECT DISTINCT holder FROM work WHERE {_OPEN} AND state = 'leased' AND kind = ? AND lane = ?"  # noqa: S608
 _RECLAIM = f"""
 UPDATE work SET state = 'ready', holder = ''
-WHERE {_OPEN} AND state = 'leased' AND kind = ?2 AND lane = ?3 AND holder = ?1"""  # noqa: S608
+WHERE {_OPEN} AND state = 'leased' AND kind = ?2 AND lane = ?3 AND holder = ?1
+RETURNING subject"""  # noqa: S608
 _MOVE = """
 UPDATE work SET state = ?2, not_before = ?4, first_failed_at = ?5, fault = ?6, holder = ''
 WHERE id = ?1 AND token = ?3 AND state = 'leased'"""
@@ -90,14 +91,13 @@ def move(
         raise StoreError(f"work {work.id} is held by another")
 
 
-def reclaim(db: apsw.Connection, kind: WorkKind, lane: str, living: Callable[[str], bool]) -> int:
-    """Make the work of processes that ended claimable again; return how many."""
-    count = 0
+def reclaim(db: apsw.Connection, kind: WorkKind, lane: str, living: Callable[[str], bool]) -> list[int]:
+    """Make the work of processes that ended claimable again; return its subjects."""
+    found: list[int] = []
     for (holder,) in db.execute(_HOLDERS, (kind.value, lane)).fetchall():
         if not living(str(holder)):
-            db.execute(_RECLAIM, (holder, kind.value, lane))
-            count += db.changes()
-    return count
+            found += [int(str(subject)) for (subject,) in db.execute(_RECLAIM, (holder, kind.value, lane)).fetchall()]
+    return found
 
 
 def next_due(db: apsw.Connection, kind: WorkKind, lane: str) -> float | None:

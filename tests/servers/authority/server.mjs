@@ -95,6 +95,8 @@ async function route(ctx, next) {
   if (ctx.path === '/authorize') {
     if (consent.refusesAuthorization(ctx)) return undefined;
     forgetSession(ctx);
+    // Microsoft's choice of an account is on our page of the consent; the standard gives offline_access with that alone.
+    if (isMicrosoft(ctx.state.asked) && ctx.query.prompt === 'select_account') ctx.query = { ...ctx.query, prompt: 'consent' };
   }
   return next();
 }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from postroom.app.config import Live, default_file, find_client, load
+from postroom.app.config import Live, default_file, find_client, find_clients, load
 from postroom.errors import ConfigError
 from postroom.secret import Secret
 from postroom.settings import Configuration
@@ -116,6 +116,8 @@ def test_an_smtp_client_is_found_by_both_names_too(tmp_path: Path) -> None:
     assert find_client(configuration, "smtp-client-A") == "smtp-client-a"
     with pytest.raises(ConfigError, match="'a' is more than one client: pop-client-a, smtp-client-a; give the whole name"):
         find_client(configuration, "a")
+    assert find_clients(configuration, "A") == ["pop-client-a", "smtp-client-a"]
+    assert find_clients(configuration, "s") == ["smtp-client-s"]
 
 
 def test_an_unknown_client_is_answered_with_the_names(configuration: Configuration) -> None:

@@ -95,6 +95,17 @@ async def test_it_waits_where_it_is_to_wait_and_says_so_once(tmp_path: Path) -> 
     assert here.told("client_changed") == [("client_changed", "port, password")]
 
 
+async def test_after_its_restart_the_same_option_is_told_of_again(tmp_path: Path) -> None:
+    here = Here(tmp_path, WAITING + SENDER)
+    async with here.service() as service:
+        for port in (2525, 2526):
+            here.file.write_text(f"{WAITING}{SENDER}port = {port}\n")
+            service.reload()
+            assert service.restart(A)
+        pending, changed = ("restart_pending", "port"), ("client_changed", "port")
+        assert here.told("client_changed", "restart_pending") == [pending, changed] * 2
+
+
 async def test_the_login_alone_is_switched_off_at_once(tmp_path: Path) -> None:
     here = Here(tmp_path, WAITING + SENDER)
     async with here.service() as service:

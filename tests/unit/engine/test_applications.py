@@ -393,3 +393,14 @@ async def test_who_listens_is_told_and_others_are_not(office: Office) -> None:
     with arrivals.listening("pull-a") as mine, arrivals.listening("pull-b") as other:
         await Worker(office.store, office.clock, office.observer, lambda: office.configured, arrivals).drain()
         assert (mine.is_set(), other.is_set()) == (True, False)
+
+
+async def test_octets_that_the_disk_lost_hold_up_no_fill(office: Office) -> None:
+    await office.arrive(2, to="a@x.org")
+    await office.work()
+    for segment in office.directory.glob("segments/*"):
+        segment.unlink()
+    office.configure(application("pull-b", addresses=("a@x.org",), begin=Begin.ALL), application(begin=Begin.ALL))
+    await office.work()
+    assert await office.handed() == ["1", "2"]
+    assert await office.handed("pull-b") == []

@@ -52,7 +52,7 @@ class Registry:
         return Filer(self.store, self.kit, self.observer, self.accounts.get, self.mailbox_for, self.box)
 
     async def send(self, count: int = 1, *recipients: str) -> list[str]:
-        ids = [(await self.store.outbox.hand_in(handed(b"%d" % n, *recipients)))[0] for n in range(count)]
+        ids = [(await self.store.outbox.hand_in(handed(b"%d" % n, *recipients)))[0].id for n in range(count)]
         await self.deliver()
         return ids
 
@@ -202,7 +202,7 @@ async def test_without_a_message_id_an_attempt_is_not_repeated(registry: Registr
     registry.box.after.append(Lost("gone"))
     whole = handed(b"0")
     nameless = type(whole)(whole.client, type(whole.composed)(whole.composed.envelope, b"0", "", ""))
-    public_id, _ = await registry.store.outbox.hand_in(nameless)
+    public_id = (await registry.store.outbox.hand_in(nameless))[0].id
     await registry.deliver()
     await registry.file()
     await registry.file(60)

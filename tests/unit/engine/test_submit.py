@@ -17,9 +17,9 @@ from postroom.drivers import Account
 from postroom.drivers.limits import DEFAULT, Limits
 from postroom.engine.attempt import Sighting
 from postroom.engine.submit import Sender, Sending
-from postroom.errors import ConnectError, Lost, Throttled, TokenRefused
+from postroom.errors import ConnectError, LoginRefused, Lost, Throttled, TokenRefused
 from postroom.model import Health, WorkState
-from postroom.outbound import DeliveryStatus, Outgoing, RecipientState, SubmissionRow
+from postroom.outbound import DeliveryStatus, Mark, Outgoing, RecipientState, SubmissionRow
 from postroom.settings import InDoubt
 from postroom.store import Store
 from postroom.store.outbox_rows import Asked
@@ -56,7 +56,7 @@ class Office:
         return Sender(SECTION, lambda: self.account, sending)
 
     async def hand_in(self, count: int, *recipients: str) -> list[str]:
-        return [(await self.store.outbox.hand_in(handed(b"%04d" % number, *recipients)))[0] for number in range(count)]
+        return [(await self.store.outbox.hand_in(handed(b"%04d" % number, *recipients)))[0].id for number in range(count)]
 
     async def drain(self) -> None:
         """Send what is due now, by a sender of its own."""
@@ -268,6 +268,24 @@ async def test_p28_a_process_that_ends_in_the_middle_leaves_a_doubt_and_nothing_
     office.store.close()
 
 
+async def test_p28_a_doubt_is_seen_and_resolved_while_the_account_is_paused(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    [public_id] = await office.hand_in(1)
+    [outgoing] = await office.store.outbox.take(SECTION, 1)
+    await office.store.outbox.record([Mark(outgoing.work, outgoing.numbers)], [])
+    office.store.close()  # as a kill
+    office.store = office.open()
+    office.sender = office.make()
+    office.sender.pause(on=True)  # so nothing is claimed
+    async with office.running() as sender:
+        await until(lambda: sender.standing.condition.health is Health.PAUSED)
+        row = await office.store.outbox.one(public_id)
+        assert row.recipients[0].state is S.DOUBT
+        row = await office.store.outbox.resolve(public_id, S.SENT)
+        assert row.recipients[0].state is S.SENT
+    office.store.close()
+
+
 # --- the account ------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +308,20 @@ async def test_p28_a_dead_token_parks_the_account_and_no_mail_fails(office: Offi
     assert office.server.received() == [b"%04d" % number for number in range(500)]
     assert all(r.attempts <= 1 for r in await office.rows())
     assert await office.states() == {"done": 500}
+
+
+async def test_a_refusal_that_all_conversations_meet_at_once_is_one(office: Office) -> None:
+    office.account = account(pool_size=8)
+    await office.hand_in(100)
+    office.server.login = LoginRefused("454 4.7.0 Temporary authentication failure")
+    async with office.running() as sender:
+        await until(lambda: sender.standing.parked_for > 0)
+        for _ in range(500):
+            await asyncio.sleep(0)
+        assert (sender.standing.failures, sender.standing.parked_for) == (1, 5)
+        office.server.login = None
+        office.clock.advance(6)
+        await until(lambda: len(office.server.taken) == 100)
 
 
 async def test_an_account_that_cannot_connect_harms_no_mail_and_is_tried_less_and_less(hasty: Office) -> None:
@@ -364,12 +396,18 @@ async def test_a_defect_of_ours_stops_neither_the_others_nor_the_sender(office: 
     assert "ZeroDivisionError" in str(told["error"])
 
 
-async def test_it_is_never_sent_faster_than_the_option_says(hasty: Office) -> None:
-    hasty.account = account(messages_per_minute=30)
-    await hasty.hand_in(10)
-    await hasty.drain()
-    assert len(hasty.server.taken) == 10
-    assert hasty.clock.now() - START >= 18  # nine times two seconds
+async def test_it_is_never_sent_faster_than_the_option_says(office: Office) -> None:
+    office.account = account(messages_per_minute=30, pool_size=1)
+    async with office.running() as sender:
+        await until(lambda: sender.standing.condition.health is Health.WORKING)
+        office.clock.advance(1000)  # a time without mail is no credit
+        await office.hand_in(4)
+        sender.tell()
+        for count in (1, 2, 3):
+            await until(lambda count=count: office.clock.slept.count(2.0) == count)  # type: ignore[misc]
+            assert len(office.server.taken) == count
+            office.clock.advance(2)
+        await until(lambda: len(office.server.taken) == 4)
 
 
 async def test_a_restart_comes_between_two_messages(office: Office) -> None:
@@ -397,6 +435,71 @@ async def test_enable_authentication_acts_on_the_next_message_and_open_conversat
         sender.tell()
         await until(lambda: len(office.server.taken) == 2)
     assert office.server.logins == [True, False]
+
+
+async def test_an_idle_conversation_retires_as_soon_as_enable_authentication_changes(office: Office) -> None:
+    office.account = account(enable_authentication=True)
+    async with office.running() as sender:
+        await until(lambda: sender.standing.condition.health is Health.WORKING)
+        assert office.server.open == 1
+        office.account = account(enable_authentication=False)
+        sender.poke()
+        await until(lambda: office.server.open == 0)
+
+
+async def test_a_restart_waits_for_the_message_under_way_as_long_as_it_takes(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postroom.engine.submit._GRACE", 0.0)  # what is under way at an end of everything has no time at all
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        reached.set()
+        await go_on.wait()
+
+    office.account, office.server.gate = account(pool_size=1), slowly
+    await office.hand_in(2)
+    async with office.running() as sender:
+        await reached.wait()
+        office.account = account(pool_size=1, user="other")
+        sender.restart()
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert (office.server.taken, len(office.server.accounts)) == ([], 1)
+        go_on.set()
+        await until(lambda: len(office.server.taken) == 2)
+        assert [of.client.user for of in office.server.accounts] == ["", "other"]
+    assert office.server.received() == [b"0000", b"0001"]
+    assert await office.states() == {"done": 2}
+
+
+async def test_a_restart_does_not_wait_for_the_next_message_that_the_rate_allows(office: Office) -> None:
+    office.account = account(messages_per_minute=1)
+    await office.hand_in(2)
+    async with office.running() as sender:
+        await until(lambda: len(office.server.taken) == 1)
+        sender.restart()
+        await until(lambda: bool(office.observer.of(events.SENDER_RESTARTED)))
+    assert office.clock.now() == START
+    assert len(office.server.taken) == 1
+
+
+async def test_an_end_of_everything_is_not_held_up_by_a_restart_that_waits(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postroom.engine.submit._GRACE", 0.0)
+    reached = asyncio.Event()
+
+    async def for_ever() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    office.server.gate = for_ever
+    await office.hand_in(1)
+    async with office.running() as sender:
+        await reached.wait()
+        sender.restart()
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert office.server.taken == []
 
 
 async def test_a_paused_account_sends_nothing_until_it_is_resumed(office: Office) -> None:

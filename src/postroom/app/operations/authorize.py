@@ -1,4 +1,4 @@
-"""``postroom authorize``: get a person's consent for a mailbox or an account, check it, keep it in the vault.
+"""``postroom authorize``: get a person's consent for a mailbox, an account or both, check it, keep it in the vault.
 
 The steps: what is wanted (from the file), the consent (browser on this machine, pasted back, or on another device), the exchange,
 then three questions before anything is kept: did a refresh token come, was the scope granted, and is the account that signed in
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from postroom.app.core import Core
@@ -20,7 +20,7 @@ from postroom.drivers import Account, Mailbox, token_request
 from postroom.errors import ConfigError, ConsentFailed
 from postroom.model import AccessToken, TokenFields
 from postroom.net import consent
-from postroom.net.tokens import TokenRequest
+from postroom.net.tokens import Consented, TokenRequest
 from postroom.secret import Secret
 from postroom.settings import GrantType, PopClient
 from postroom.wire import jwt, oauth
@@ -72,28 +72,64 @@ class Authorized:
         }
 
 
-async def authorize(core: Core, section: str, wish: Wish, talk: Talk) -> Authorized:
-    """Connect one client. Raises ``ConsentFailed``, ``ConfigError`` and what tokens and the network raise; nothing is kept then."""
-    mailbox = consenting(core, section)
-    request, scope = wanted(core, mailbox)
+Login = Mailbox | Account
+
+
+async def authorize(core: Core, sections: Sequence[str], wish: Wish, talk: Talk) -> list[Authorized]:
+    """Connect clients ``together`` with one consent.
+
+    Raises ``ConsentFailed``, ``ConfigError`` and what tokens and the network raise; nothing is kept then.
+    """
+    logins = [consenting(core, section) for section in sections]
+    mailbox = logins[0]
+    request, scope = wanted(core, logins)
     if wish.manner is Manner.DEVICE:
         endpoint = core.kit.providers.authority_of(mailbox.client, mailbox.authorities).device_authorization_endpoint
         answer = await _on_a_device(core, request, endpoint, scope, talk)
     else:
         answer = await _with_a_browser(core, consent_place(core, mailbox, request), scope, mailbox, wish, talk)
-    return await keep(core, mailbox, request, answer, talk)
+    return await keep(core, logins, answer, talk)
 
 
-def wanted(core: Core, mailbox: Mailbox | Account) -> tuple[TokenRequest, str | None]:
-    """What a consent is asked for: the request of tokens, and the scope with what tells who signed in."""
-    request = token_request(mailbox, core.kit.providers)
-    assert request.consented is not None
-    known = core.kit.providers.authority_of(mailbox.client, mailbox.authorities).provider
+def together(core: Core, sections: Sequence[str]) -> list[list[str]]:
+    """The clients by the consents that they need: those of one account and one application share theirs."""
+    groups: dict[object, list[str]] = {}
+    for section in sections:
+        try:
+            request = token_request(consenting(core, section), core.kit.providers)
+        except ConfigError:  # told in its turn
+            groups[section] = [section]
+            continue
+        consented = request.consented
+        assert consented is not None
+        groups.setdefault((consented.token_endpoint, request.application, consented.login.lower()), []).append(section)
+    return list(groups.values())
+
+
+def wanted(core: Core, logins: Sequence[Login]) -> tuple[TokenRequest, str | None]:
+    """What a consent is asked for: the request of tokens, and the scope of all with what tells who signed in.
+
+    At Microsoft reading and sending are scopes of one resource, so that one token may have both.
+    """
+    request = token_request(logins[0], core.kit.providers)
+    known = core.kit.providers.authority_of(logins[0].client, logins[0].authorities).provider
     identity = known.identity_scope if known is not None else ""
-    return request, " ".join(dict.fromkeys(f"{request.consented.scope or ''} {identity}".split())) or None
+    return request, " ".join(dict.fromkeys(f"{_scope(core, logins)} {identity}".split())) or None
 
 
-def consenting(core: Core, section: str) -> Mailbox | Account:
+def _scope(core: Core, logins: Sequence[Login]) -> str:
+    """What the clients need, each word once."""
+    scopes = (_consented(core, login).scope or "" for login in logins)
+    return " ".join(dict.fromkeys(" ".join(scopes).split()))
+
+
+def _consented(core: Core, login: Login) -> Consented:
+    consented = token_request(login, core.kit.providers).consented
+    assert consented is not None
+    return consented
+
+
+def consenting(core: Core, section: str) -> Login:
     """The mailbox or account of a client that a person's consent can open. Raises ``ConfigError`` that says why not."""
     mailbox = core.login(section, also_disabled=True)
     if mailbox is None:
@@ -111,7 +147,7 @@ def consenting(core: Core, section: str) -> Mailbox | Account:
     return mailbox
 
 
-def consent_place(core: Core, mailbox: Mailbox | Account, request: TokenRequest) -> consent.Place:
+def consent_place(core: Core, mailbox: Login, request: TokenRequest) -> consent.Place:
     """Where a person consents. Raises ``ConfigError`` where the authority has no page for it."""
     authority = core.kit.providers.authority_of(mailbox.client, mailbox.authorities)
     if authority.authorization_endpoint is None:
@@ -139,7 +175,7 @@ def _place(request: TokenRequest, endpoint: str, parameters: Mapping[str, str]) 
 
 
 async def _with_a_browser(
-    core: Core, place: consent.Place, scope: str | None, mailbox: Mailbox | Account, wish: Wish, talk: Talk
+    core: Core, place: consent.Place, scope: str | None, mailbox: Login, wish: Wish, talk: Talk
 ) -> oauth.TokenAnswer:
     login = mailbox.client.token_user
     if wish.manner is Manner.LOOPBACK:
@@ -219,30 +255,30 @@ async def _on_a_device(core: Core, request: TokenRequest, endpoint: str | None, 
 # --- what came of it
 
 
-async def keep(core: Core, mailbox: Mailbox | Account, request: TokenRequest, answer: oauth.TokenAnswer, talk: Talk) -> Authorized:
-    """Ask the three questions, keep the consent, and take the way to the mailbox. Raises as ``authorize`` does."""
-    client, consented = mailbox.client, request.consented
-    assert consented is not None
+async def keep(core: Core, logins: Sequence[Login], answer: oauth.TokenAnswer, talk: Talk) -> list[Authorized]:
+    """Ask the three questions, keep the consent for each client, and take the way to its server. Raises as ``authorize`` does."""
+    requests = [token_request(login, core.kit.providers) for login in logins]
+    scope = _scope(core, logins)
     if answer.refresh_token is None:
-        raise ConsentFailed("an access token came, but no refresh token", remedy=_NO_REFRESH[request.authority])
-    missing = not_granted(consented.scope, answer.scope)
+        raise ConsentFailed("an access token came, but no refresh token", remedy=_NO_REFRESH[requests[0].authority])
+    missing = not_granted(scope, answer.scope)
     if missing:
         remedy = f"Consent again and leave every box ticked; the application must have the scope {' '.join(missing)}."
         raise ConsentFailed(f"the scope {' '.join(missing)} was not granted", remedy=remedy)
     claims = jwt.claims_of(answer.id_token) if answer.id_token is not None else None
     account = jwt.account_of(claims) if claims is not None else ""
-    advice = await _advice(core, mailbox, account, answer, talk)
-    fields = TokenFields(
-        answer.access_token,
-        answer.expires_in,
-        answer.refresh_token,
-        answer.scope or consented.scope or "",
-        answer.refresh_expires_in,
-    )
-    await core.kit.tokens.keep_consent(request, account, fields)
+    advice = [await _advice(core, login, account, answer, talk) for login in logins]
+    granted = answer.scope or scope
+    fields = TokenFields(answer.access_token, answer.expires_in, answer.refresh_token, granted, answer.refresh_expires_in)
+    for request in requests:
+        await core.kit.tokens.keep_consent(request, account, fields)
     talk.say("The refresh token is in the vault, sealed.")
-    finding = await check_client(core, client.section)
-    return Authorized(client.section, account, fields.scope, tuple(advice), finding, answer.refresh_token)
+    sections = [login.client.section for login in logins]
+    findings = [await check_client(core, section) for section in sections]
+    return [
+        Authorized(section, account, granted, tuple(advised), finding, answer.refresh_token)
+        for section, advised, finding in zip(sections, advice, findings, strict=True)
+    ]
 
 
 _NO_REFRESH: Mapping[str, str] = {
@@ -260,7 +296,7 @@ def not_granted(asked: str | None, granted: str) -> list[str]:
     return [word for word in wanted if given and word.lower() not in given and word.rpartition("/")[2].lower() not in given]
 
 
-async def _advice(core: Core, mailbox: Mailbox | Account, account: str, answer: oauth.TokenAnswer, talk: Talk) -> list[str]:
+async def _advice(core: Core, mailbox: Login, account: str, answer: oauth.TokenAnswer, talk: Talk) -> list[str]:
     """What to change in the file. Raises ``ConsentFailed`` when the account that signed in cannot open the mailbox."""
     client = mailbox.client
     advice = []

@@ -10,7 +10,7 @@ from postroom.app.config import Live
 from postroom.app.core import Core, opened
 from postroom.app.observing import Quiet
 from postroom.app.operations.admin_consent import application, show, show_delegation, spread
-from postroom.app.operations.authorize import Authorized, Wish, authorize
+from postroom.app.operations.authorize import Authorized, Wish, authorize, together
 from postroom.app.operations.check import Finding, as_lines, check_client
 from postroom.app.operations.talk import Talk
 from postroom.app.terminal import FAILED, print_json
@@ -24,7 +24,10 @@ _SPREADS = 1800.0  # seconds that a new application at Microsoft may take
 
 
 async def authorize_clients(live: Live, sections: Sequence[str], wish: Wish, talk: Talk, *, everything: bool, as_json: bool) -> int:
-    """Connect the clients; the exit status. One that fails does not keep the others from their turn."""
+    """Connect the clients, with one consent for those that it serves together; the exit status.
+
+    One that fails does not keep the others from their turn.
+    """
     clock = SystemClock()
     log = Quiet(live, clock)
     async with opened(live, clock, log, log.trace) as core:
@@ -34,8 +37,8 @@ async def authorize_clients(live: Live, sections: Sequence[str], wish: Wish, tal
         good = True
         for of_one in applications:
             good = await _application(core, of_one, wish, talk, as_json=as_json) and good
-        for section in people:
-            good = await _person(core, section, wish, talk, as_json=as_json) and good
+        for of_one in together(core, people):
+            good = await _person(core, of_one, wish, talk, as_json=as_json) and good
     return 0 if good else FAILED
 
 
@@ -83,21 +86,25 @@ async def _application(core: Core, sections: list[str], wish: Wish, talk: Talk, 
     return all(finding.ok for finding in findings)
 
 
-async def _person(core: Core, section: str, wish: Wish, talk: Talk, *, as_json: bool) -> bool:
-    client = core.live.either(section)
-    talk.say(click.style(f"{section}: connecting {client.token_user if client is not None else ''}", bold=True))
-    if _is_a_companys(core, section):
+async def _person(core: Core, sections: list[str], wish: Wish, talk: Talk, *, as_json: bool) -> bool:
+    client = core.live.either(sections[0])
+    talk.say(click.style(f"{' and '.join(sections)}: connecting {client.token_user if client is not None else ''}", bold=True))
+    if _is_a_companys(core, sections[0]):
         talk.say(
             "For a company's mailboxes grant-type = client_credentials is better: an administrator consents once for all of them, "
             "and no person's sign-in can end it."
         )
     try:
-        result = await authorize(core, section, wish, talk)
+        results = await authorize(core, sections, wish, talk)
     except PostroomError as error:
-        _failed(section, error, as_json=as_json)
+        for section in sections:
+            _failed(section, error, as_json=as_json)
         return False
-    _print(result, wish, as_json=as_json)
-    return result.finding.ok
+    for result in results:
+        _print(result, as_json=as_json)
+    if wish.print_token and not as_json:
+        click.echo(results[0].refresh_token.reveal())  # asked for by name
+    return all(result.finding.ok for result in results)
 
 
 def _is_a_companys(core: Core, section: str) -> bool:
@@ -112,7 +119,7 @@ def _is_a_companys(core: Core, section: str) -> bool:
     )
 
 
-def _print(result: Authorized, wish: Wish, *, as_json: bool) -> None:
+def _print(result: Authorized, *, as_json: bool) -> None:
     if as_json:
         print_json({"ok": result.finding.ok, **result.as_dict()})
         return
@@ -121,8 +128,6 @@ def _print(result: Authorized, wish: Wish, *, as_json: bool) -> None:
     _print_finding(result.finding, as_json=False)
     for line in result.advice:
         click.echo(f"     {line}")
-    if wish.print_token:
-        click.echo(result.refresh_token.reveal())  # asked for by name
 
 
 def _print_finding(finding: Finding, *, as_json: bool) -> None:

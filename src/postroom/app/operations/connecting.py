@@ -19,7 +19,6 @@ from postroom.app.operations.authorize import Authorized, consent_place, consent
 from postroom.drivers import Account, Mailbox
 from postroom.errors import ConfigError, ConsentFailed
 from postroom.net import consent
-from postroom.net.tokens import TokenRequest
 from postroom.settings import WebSettings
 from postroom.store.invitations import Invitation
 
@@ -45,7 +44,6 @@ class _Pending:
     asked: consent.Asked
     place: consent.Place
     mailbox: Mailbox | Account
-    request: TokenRequest
     until: float  # on the monotonic clock
 
 
@@ -59,7 +57,7 @@ def base_of(web: WebSettings, port: int | None = None) -> str:
 async def connect_client(core: Core, section: str, base: str, by: str) -> tuple[str, float]:
     """Make an address to hand to the owner; and when it ends. Raises ``ConfigError`` where no consent could open the client."""
     mailbox = consenting(core, section)
-    request, _ = wanted(core, mailbox)
+    request, _ = wanted(core, [mailbox])
     consent_place(core, mailbox, request)
     token = secrets.token_urlsafe(32)
     ends = await core.store.invitations.add(section, _digest(token), by, DAY)
@@ -86,12 +84,12 @@ class Connecting:
         self._judge(invitation)
         assert invitation is not None
         mailbox = consenting(core, invitation.client)
-        request, scope = wanted(core, mailbox)
+        request, scope = wanted(core, [mailbox])
         place = consent_place(core, mailbox, request)
         asked = consent.begin(place, self._base + CALLBACK, scope, mailbox.client.token_user)
         nonce = nonce or secrets.token_urlsafe(24)
         until = core.clock.monotonic() + _PATIENCE
-        self._pending[asked.state] = _Pending(invitation, nonce, asked, place, mailbox, request, until)
+        self._pending[asked.state] = _Pending(invitation, nonce, asked, place, mailbox, until)
         while len(self._pending) > _MOST:
             self._pending.popitem(last=False)
         return Begun(asked.address, nonce)
@@ -114,7 +112,7 @@ class Connecting:
             raise ConsentFailed("the address is not good any more", remedy=_ANEW)
         try:
             answer = await consent.exchange(self._core.kit.http, pending.place, pending.asked, code, self._core.clock.now())
-            done = await keep(self._core, pending.mailbox, pending.request, answer, _Nobody())
+            [done] = await keep(self._core, [pending.mailbox], answer, _Nobody())
         except BaseException:
             await invitations.give_back(pending.invitation.id)
             raise

@@ -1,24 +1,20 @@
-"""The sections that open a mailbox, as text for the configuration file, from what was found and what a person answered.
+"""The sections that open a mailbox, and those by which its account sends, as text for the configuration file: from what was
+found and what a person answered.
 
 What is written is meant to be read: every line that needs a reason has one above it. A secret itself is never part of it; it
-is named as ``file:NAME`` or ``env:NAME``, and ``write_secret`` puts it there.
+is named as ``file:NAME`` or ``env:NAME``, and ``into_file.write_secret`` puts it there.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from postroom.errors import ConfigError
 from postroom.net.discovery import Found, FoundServer
-from postroom.secret import Secret
 from postroom.settings import MailboxType, Security
-from postroom.settings.ini import Entry, Ini, IniSection, read_ini
 from postroom.settings.pop_client import MICROSOFT
-from postroom.settings.sections import POP_CLIENT
 
 GRANTS = ("refresh_token", "client_credentials", "service_account")
 """What is written as grant-type. The password grant is not among them: it fails for most accounts, so nobody is led to it."""
@@ -26,6 +22,7 @@ GRANTS = ("refresh_token", "client_credentials", "service_account")
 _GOOGLE, _MICROSOFT = "google", "microsoft"  # authorities with rules of their own in the options' specification
 _REFERENCE = re.compile(r"(?:file:|env:)\S(?:.*\S)?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_BY_DEFAULT = {"imap": Security.SSL_TLS, "pop3": Security.SSL_TLS, "smtp": Security.START_TLS}
 _PORTS = {
     ("imap", Security.SSL_TLS): 993,
     ("imap", Security.START_TLS): 143,
@@ -33,6 +30,9 @@ _PORTS = {
     ("pop3", Security.SSL_TLS): 995,
     ("pop3", Security.START_TLS): 110,
     ("pop3", Security.NONE): 110,
+    ("smtp", Security.SSL_TLS): 465,
+    ("smtp", Security.START_TLS): 587,
+    ("smtp", Security.NONE): 25,
 }
 
 
@@ -68,6 +68,7 @@ class Answers:
     name: str  # the section is pop-client-<name>
     password: str = ""  # file:NAME or env:NAME: the password or the refresh token; with OAuth it may be in the vault instead
     oauth: OAuthAnswers | None = None  # None: a password
+    sends: bool = False  # smtp-client-<name> is written too, for the same account
     first_read: str = ""  # all, new or YYYY-MM-DD; empty for the default, which is not written
 
 
@@ -80,6 +81,8 @@ def drafted(found: Found, answers: Answers) -> str:
         lines += _secret(found, answers.oauth)
         lines += _authority(answers.oauth)
     lines += _client(found, server, answers)
+    if answers.sends:
+        lines += _sender(found, _taking(found), answers)
     for line in lines:
         if not line.isprintable():
             raise ConfigError("a value has a line break or a control character in it", value=line, valid="text on one line")
@@ -90,76 +93,6 @@ def suggested_name(address: str) -> str:
     """A name for a mailbox's section: what stands before the @ of its address."""
     name = re.sub(r"[^a-z0-9._-]+", "-", address.rpartition("@")[0].lower()).strip("._-")
     return name or "mailbox"
-
-
-def free_name(existing: str, wanted: str, stem: str = "pop-client-") -> str:
-    """The wanted name, or the first of NAME-2, NAME-3, … under which no section of the file stands."""
-    taken = read_ini(existing, "").sections
-    name, number = wanted, 1
-    while f"{stem}{name}".lower() in taken:
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
-
-
-def merged(existing: str, sections: str) -> str:
-    """The file's text with sections behind it. Not a character of what is there changes.
-
-    ConfigError where a section of one of the names is there, or another one that reads the same mailbox: it names the line.
-    """
-    before, new = read_ini(existing, ""), read_ini(sections, "")
-    for key, section in new.sections.items():
-        former = before.sections.get(key)
-        if former is not None:
-            raise _taken(existing, former)
-        reader = _reads_the_same(before, section)
-        if reader is not None:
-            written = _value(before, section, "mailbox")
-            raise ConfigError(
-                f"[{reader.name}] in line {reader.line} reads the mailbox {written} already; change that section, or take it out",
-                place=f"line {reader.line}",
-                option="mailbox",
-                value=written,
-            )
-    if "\r\n" in existing:
-        sections = sections.replace("\n", "\r\n")
-    ending = "\r\n" if "\r\n" in existing else "\n"
-    gap = "" if not existing.strip("\ufeff") else ending if existing.endswith("\n") else 2 * ending
-    return f"{existing}{gap}{sections}"
-
-
-def write_secret(path: Path, secret: Secret) -> None:
-    """Write a secret's file: whole, with mode 0600. The same secret once more is nothing.
-
-    ConfigError where the file holds anything else, and for what is no secret on one line; what is there stays.
-    """
-    text = secret.reveal()
-    if not text or "\n" in text or "\r" in text:
-        raise ConfigError(f"what belongs into {path} is empty or has more than one line", place=str(path))
-    try:
-        if not _made(path, text.encode() + b"\n"):
-            if path.read_bytes().rstrip(b"\r\n") != text.encode():
-                raise ConfigError(f"{path} is there already and holds something else", place=str(path), valid="another name")
-            path.chmod(0o600)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or type(error).__name__}", place=str(path)) from error
-
-
-def _made(path: Path, octets: bytes) -> bool:
-    """Whether the file was made; it appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(octets)
-            stream.flush()
-            os.fsync(file)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        os.unlink(temporary)
-    return True
 
 
 # --- what cannot be written -------------------------------------------------------------------------------------------
@@ -176,6 +109,14 @@ def _readable(found: Found) -> FoundServer:
     raise ConfigError(
         f"{found.address}: {words}, and this version reads {types}", option="server", valid=f"a server of type {types}"
     )
+
+
+def _taking(found: Found) -> FoundServer:
+    """The server that mail is handed to."""
+    server = found.server("smtp")
+    if server is None:
+        raise ConfigError(f"{found.address}: no server that takes mail was found", option="server", valid="a server of type SMTP")
+    return server
 
 
 def _checked(found: Found, answers: Answers) -> None:
@@ -287,10 +228,34 @@ def _client(found: Found, server: FoundServer, answers: Answers) -> Iterator[str
             yield f"# {found.title} wants an application password, not the one that opens the account"
         yield f"password = {answers.password}"
     else:
+        if answers.oauth.oauth_user:
+            yield "# the account that consents; its token opens this mailbox"
+            yield f"oauth-user = {answers.oauth.oauth_user}"
         yield from _oauth(found, server, answers, answers.oauth)
     if answers.first_read:
         yield "# what of the messages that are there is read: all, new for none of them, or a day (UTC) to begin with"
         yield f"first-read = {answers.first_read}"
+
+
+def _sender(found: Found, server: FoundServer, answers: Answers) -> Iterator[str]:
+    """What was said above about the mailbox holds here too, and is not said again."""
+    oauth = answers.oauth
+    by_consent = oauth is not None and oauth.grant_type == "refresh_token"
+    yield ""
+    yield f"# Sends for the same account{'; one consent serves both' if by_consent else ''}."
+    if server.how not in ("", found.how):
+        yield f"# {server.how}"
+    yield f"[smtp-client-{answers.name}]"
+    yield from _place(found, server, oauth)
+    # Who logs in is the one whose token it is; a mailbox of another's has none.
+    yield f"user = {(oauth.oauth_user if oauth is not None else '') or server.login(found.address)}"
+    yield "enable-authentication = true"
+    if oauth is None:
+        yield f"password = {answers.password}"
+    else:
+        yield from (line for line in _oauth(found, server, answers, oauth) if not line.startswith("#"))
+    yield "# whatever is from this address leaves by this account"
+    yield f"addresses = {found.address}"
 
 
 def _place(found: Found, server: FoundServer, oauth: OAuthAnswers | None) -> Iterator[str]:
@@ -302,15 +267,13 @@ def _place(found: Found, server: FoundServer, oauth: OAuthAnswers | None) -> Ite
         yield f"port = {server.port}"
     if server.security is Security.NONE:
         yield "# in clear: the password and all mail can be read on the way; ask for TLS"
-    if server.security is not Security.SSL_TLS:
-        yield f"pop-connection-security = {server.security.value}"
+    if server.security is not _BY_DEFAULT[server.type]:
+        option = "smtp-connection-security" if server.type == "smtp" else "pop-connection-security"
+        yield f"{option} = {server.security.value}"
 
 
 def _oauth(found: Found, server: FoundServer, answers: Answers, oauth: OAuthAnswers) -> Iterator[str]:
     authority = _authority_of(found, oauth)
-    if oauth.oauth_user:
-        yield "# the account that consents; its token opens this mailbox"
-        yield f"oauth-user = {oauth.oauth_user}"
     yield "# OAuth 2.0: an access token logs in, no password"
     mechanisms = "XOAUTH2" if authority in (_GOOGLE, _MICROSOFT) else "OAUTHBEARER, XOAUTH2"
     yield f"mail.{server.type}.auth.mechanisms = {mechanisms}"
@@ -359,42 +322,3 @@ _GRANT = {
     "client_credentials": "the application's own right, given by an administrator: nobody signs in, and no consent runs out",
     "service_account": "the service account's own right, delegated for the whole domain by the Workspace administrator",
 }
-
-
-# --- what is there ----------------------------------------------------------------------------------------------------
-
-
-def _taken(existing: str, former: IniSection) -> ConfigError:
-    stem = next((stem for stem in ("pop-client-", "secret-", "authority-") if former.name.lower().startswith(stem)), "")
-    free = stem + free_name(existing, former.name[len(stem) :], stem)
-    return ConfigError(
-        f"[{former.name}] is there already, in line {former.line}; [{free}] is free",
-        place=f"line {former.line}",
-        value=former.name,
-        valid=free,
-    )
-
-
-def _reads_the_same(ini: Ini, new: IniSection) -> IniSection | None:
-    """The enabled section of the file that reads the mailbox of a new one. A server that is not written may be any."""
-    if not new.name.lower().startswith("pop-client"):
-        return None
-    mailbox, server = _value(ini, new, "mailbox").lower(), _value(ini, new, "server").lower()
-    for key, section in ini.sections.items():
-        if not (key == "pop-client" or key.startswith("pop-client-")):
-            continue
-        other = _value(ini, section, "server").lower()
-        same_server = not server or not other or server == other
-        same_type = _value(ini, section, "type").lower() == _value(ini, new, "type").lower()
-        enabled = _value(ini, section, "enable-client").lower() != "false"
-        if enabled and same_type and same_server and _value(ini, section, "mailbox").lower() == mailbox:
-            return section
-    return None
-
-
-def _value(ini: Ini, section: IniSection, option: str) -> str:
-    """A value of a section, its own or the shared one."""
-    shared = ini.sections.get(POP_CLIENT.shared)
-    nothing = Entry("", option, "", 0)
-    own = section.entries.get(option)
-    return (own or (shared.entries.get(option, nothing) if shared else nothing)).value

@@ -1,7 +1,8 @@
 """``postroom init ADDRESS``: from an address to the first message, one question at a time.
 
-The steps: find provider and servers; ask what only a person knows; show the sections and write them beside what the file holds;
-get the consent; take the way to the mailbox; offer to capture the first message. Every question has an option, so that a
+The steps: find provider and servers; ask what only a person knows; show the sections, of the mailbox and of the account that
+sends, and write them beside what the file holds; get the one consent; take the way to both servers; offer to capture the first
+message. Every question has an option, so that a
 script can answer it; what is missing without a terminal is told all at once.
 """
 
@@ -15,13 +16,14 @@ from pathlib import Path
 
 from postroom.app.config import Live, load
 from postroom.app.observing import Quiet
-from postroom.app.operations import draft
+from postroom.app.operations import draft, into_file
 from postroom.app.operations.authorize import Wish
 from postroom.app.operations.authorizing import authorize_clients
 from postroom.app.operations.check import as_lines
 from postroom.app.operations.check import check as check_clients
 from postroom.app.operations.talk import Talk
 from postroom.app.serve import run_once
+from postroom.app.terminal import FAILED
 from postroom.clock import SystemClock
 from postroom.drivers.provider import Providers
 from postroom.errors import ConfigError
@@ -30,6 +32,7 @@ from postroom.net.http import Http
 from postroom.net.resolver import Resolver
 from postroom.net.stream import Dialer
 from postroom.secret import Secret
+from postroom.settings import Configuration
 from postroom.settings.ini import read_ini
 from postroom.settings.option import Surroundings
 from postroom.settings.values import date, first_read, google_application
@@ -53,32 +56,34 @@ class Given:
     oauth_user: str | None = None
     first_read: str | None = None  # all, new or YYYY-MM-DD
     yes: bool = False  # write without asking
+    send: bool | None = None  # also by this account
     capture: bool | None = None
 
 
 async def init(file: Path, given: Given, wish: Wish, talk: Talk, resolver: Resolver | None = None) -> int:
     """Carry it out; the exit status. Raises ``ConfigError`` and what the steps raise; a file is written whole or not at all."""
-    found = await _found(given.address, file, talk, resolver)
+    configuration = load(file, os.environ)
+    found = await _found(given.address, configuration, talk, resolver)
     if not found.useful:
         raise ConfigError(f"nothing tells where the mail of {found.domain} is: write the section by hand, with server and type")
     existing = file.read_text("utf-8") if file.exists() else ""
-    answers, secrets = await _Questions(found, given, existing, file.parent, talk).answers()
+    sends_already = next((section for section, names in configuration.routes.items() if found.address.lower() in names), None)
+    answers, secrets = await _Questions(found, given, existing, file.parent, talk, sends_already).answers()
     text = draft.drafted(found, answers)
-    merged = draft.merged(existing, text)
-    section = f"pop-client-{answers.name}"
+    merged = into_file.merged(existing, text)
+    sections = [f"pop-client-{answers.name}", *([f"smtp-client-{answers.name}"] if answers.sends else [])]
     talk.say(f"\n{text}")
     if not given.yes and not await _yes(talk, f"Write this to {file}?"):
         talk.say("Nothing was written.")
         return 1
     for path, secret in secrets.items():
-        draft.write_secret(path, secret)
-    _write(file, merged)
-    talk.say(f"{file} has [{section}] now.")
-    return await _connect(file, section, answers, wish, talk, capture=given.capture)
+        into_file.write_secret(path, secret)
+    into_file.put(file, merged)
+    talk.say(f"{file} has {' and '.join(f'[{section}]' for section in sections)} now.")
+    return await _connect(Live(load(file, os.environ), os.environ), sections, answers, wish, talk, given)
 
 
-async def _found(address: str, file: Path, talk: Talk, resolver: Resolver | None) -> Found:
-    configuration = load(file, os.environ)
+async def _found(address: str, configuration: Configuration, talk: Talk, resolver: Resolver | None) -> Found:
     for fault in configuration.faults_of("proxy"):
         raise fault.error()
     http = Http(Dialer(), via=configuration.proxy)
@@ -88,25 +93,37 @@ async def _found(address: str, file: Path, talk: Talk, resolver: Resolver | None
         await http.close()
 
 
-async def _connect(file: Path, section: str, answers: draft.Answers, wish: Wish, talk: Talk, *, capture: bool | None) -> int:
-    live = Live(load(file, os.environ), os.environ)
+async def _connect(live: Live, sections: list[str], answers: draft.Answers, wish: Wish, talk: Talk, given: Given) -> int:
+    """Consent and logins; the exit status. What reads goes on where only what sends does not work yet."""
+    reader, *senders = sections
     needs_consent = answers.oauth is not None and answers.oauth.grant_type in ("refresh_token", "client_credentials")
     if needs_consent:
-        status = await authorize_clients(live, [section], wish, talk, everything=False, as_json=False)
-        if status:
-            talk.say(f"The section stays in {file}. When it is mended, go on with: postroom authorize {section}")
-            return status
+        status = await authorize_clients(live, sections, wish, talk, everything=False, as_json=False)
+        failed = [finding.client for finding in await check_clients(live, sections) if not finding.ok] if status else []
+        again = f"postroom authorize {answers.name}"
     else:
-        [finding] = await check_clients(live, [section])
-        for line in as_lines(finding):
+        findings = await check_clients(live, sections)
+        for line in (line for finding in findings for line in as_lines(finding)):
             talk.say(line)
-        if not finding.ok:
-            return 1
+        failed = [finding.client for finding in findings if not finding.ok]
+        again = f"postroom check {answers.name}"
+    if reader in failed:
+        both = "sections stay" if senders else "section stays"
+        talk.say(f"The {both} in {live.configuration.file}. When it is mended, go on with: {again}")
+        return FAILED
+    capture = given.capture
     if capture is None and answers.first_read != "new":  # of which no message is there yet
         capture = talk.interactive and await _yes(talk, "Capture the newest message now, to see that it works?")
     if capture:
-        await _capture_one(live, section, talk)
+        await _capture_one(live, reader, talk)
+    if failed:
+        talk.say(f"Read all mailboxes as a service with: postroom run. Nothing is sent yet; when it is mended: {again}")
+        return FAILED
     talk.say("Everything is ready. Read all mailboxes as a service with: postroom run")
+    if senders:
+        address = given.address.strip()
+        first = f"postroom send --from {address} --to {address} --subject Hello --text 'It works.' --wait"
+        talk.say(f"Send a first message with: {first}")
     return 0
 
 
@@ -129,44 +146,31 @@ async def _yes(talk: Talk, question: str) -> bool:
     return (await talk.ask(f"{question} [Y/n] ")).strip().lower() in ("", "y", "yes")
 
 
-def _write(file: Path, text: str) -> None:
-    """Put the whole text in the place of the file at once; a new one is for its owner alone."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    mode = file.stat().st_mode & 0o777 if file.exists() else 0o600
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 class _Questions:
     """What only a person knows, asked where the command line did not say it."""
 
-    def __init__(self, found: Found, given: Given, existing: str, folder: Path, talk: Talk) -> None:
+    def __init__(self, found: Found, given: Given, existing: str, folder: Path, talk: Talk, sends_already: str | None) -> None:
         self._found = found
         self._given = given
         self._existing = existing
         self._folder = folder
         self._talk = talk
+        self._sends_already = sends_already  # the section that sends for the address
         self._secrets: dict[Path, Secret] = {}
         self._missing: list[str] = []
 
     async def answers(self) -> tuple[draft.Answers, Mapping[Path, Secret]]:
         """The answers, and the secrets to be put into files. ConfigError names all options that are missing."""
-        name = self._given.name or draft.free_name(self._existing, draft.suggested_name(self._found.address))
+        may_send = self._may_send()
+        stems = ("pop-client-", "smtp-client-") if may_send else ("pop-client-",)
+        name = self._given.name or into_file.free_name(self._existing, draft.suggested_name(self._found.address), *stems)
         grant = self._given.grant or await self._grant()
         if grant == "password":
             reference = await self._secret_file("The mailbox's password", f"{name}-password.txt")
             answers = draft.Answers(name=name, password=reference)
         else:
             answers = draft.Answers(name=name, oauth=await self._oauth(grant))
-        answers = dataclasses.replace(answers, first_read=await self._first_read())
+        answers = dataclasses.replace(answers, first_read=await self._first_read(), sends=may_send and await self._sends())
         if self._missing:
             raise ConfigError(f"without a terminal these must be given: {', '.join(self._missing)}")
         return answers, self._secrets
@@ -201,6 +205,27 @@ class _Questions:
         except ValueError:
             raise ConfigError(f"{said!r} is no choice of a first read", option="first-read", valid="all, new, YYYY-MM-DD") from None
         return said
+
+    def _may_send(self) -> bool:
+        """Whether the account can be set up to send too; where it cannot, that is told. Raises ``ConfigError`` where it is to."""
+        if self._given.send is False:
+            return False
+        address = self._found.address
+        if self._sends_already is not None:
+            hindrance = f"[{self._sends_already}] sends for {address} already."
+        elif self._found.server("smtp") is None:
+            hindrance = f"Nothing tells where {address} hands in what it sends: for that write a section smtp-client by hand."
+        else:
+            return True
+        if self._given.send:
+            raise ConfigError(hindrance)
+        self._talk.say(hindrance)
+        return False
+
+    async def _sends(self) -> bool:
+        if self._given.send is not None or not self._talk.interactive:
+            return True
+        return await _yes(self._talk, f"Send mail from {self._found.address} too?")
 
     async def _choice(self, prompt: str, default: str, option: str) -> str:
         if not self._talk.interactive:

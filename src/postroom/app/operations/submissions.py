@@ -15,7 +15,9 @@ import platform
 import re
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from postroom.app.core import Core
 from postroom.errors import DraftFault, DraftRefused
@@ -28,8 +30,12 @@ from postroom.mime.raw import RawEnvelope, take_raw
 from postroom.outbound import Composed, Handed, Passage, RecipientState, SubmissionRow
 from postroom.settings import SmtpClient
 
+T = TypeVar("T")
+
 LIMITS = DraftLimits()
 _DOMAIN = re.compile(r"@([A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?)(?![^>\s])")
+_SMALL = 32 * 1024  # octets that are composed within a millisecond: no longer than a hand-over takes where cores are busy
+_VALUE = 64  # octets that a value of a draft counts for beside its text
 _ORIGINAL = 25 * 1024 * 1024  # octets of a message that is answered or forwarded
 
 
@@ -48,45 +54,75 @@ async def submit_draft(core: Core, document: object, hand: Hand) -> tuple[Submis
 
     Raises ``DraftRefused`` with all that is wrong, ``KeyReused``, ``NotFound``, ``StoreError``.
     """
-    asked = hashlib.sha256(json.dumps([document, hand.send_at, hand.client], sort_keys=True, default=str).encode()).digest()
+    large = not _is_small(document)
+    asked = await _asked(hand, lambda: _text(document).encode(), large=large)
     if (known := await _known(core, hand, asked)) is not None:
         return known, False
-    draft = await asyncio.to_thread(parse_draft, document, LIMITS)
+    draft = await _carried_out(lambda: parse_draft(document, LIMITS), aside=large)
     original, answers, served = await _original(core, draft)
     default = _default_from(core, draft, served)
     author = default if draft.author is None else draft.author.address
     given = replace(_given(core, author), original=original, default_from=default)
-    composed = await asyncio.to_thread(compose, draft, given)
+    composed = await _carried_out(lambda: compose(draft, given), aside=large or original is not None)
     return await _hand_in(core, composed, hand, asked, answers)
 
 
 async def submit_raw(core: Core, octets: bytes, envelope: RawEnvelope, hand: Hand) -> tuple[SubmissionRow, bool]:
     """Hand in a message as it is (``mime.raw``). Raises what ``submit_draft`` does."""
-    about = json.dumps([envelope.mail_from, envelope.recipients, envelope.envid, envelope.ret, hand.send_at, hand.client])
-    asked = hashlib.sha256(about.encode() + octets).digest()
+    large = len(octets) > _SMALL
+    about = [envelope.mail_from, envelope.recipients, envelope.envid, envelope.ret]
+    asked = await _asked(hand, lambda: _text(about).encode() + octets, large=large)
     if (known := await _known(core, hand, asked)) is not None:
         return known, False
-    composed = await asyncio.to_thread(
-        take_raw, octets, envelope, _given(core, envelope.mail_from or examine(octets[:HEAD]).sender)
-    )
+    given = _given(core, envelope.mail_from or examine(octets[:HEAD]).sender)
+    composed = await _carried_out(lambda: take_raw(octets, envelope, given), aside=large)
     return await _hand_in(core, composed, hand, asked, "")
 
 
-async def _known(core: Core, hand: Hand, asked: bytes) -> SubmissionRow | None:
+def _text(document: object) -> str:
+    return json.dumps(document, sort_keys=True, default=str)
+
+
+async def _asked(hand: Hand, request: Callable[[], bytes], *, large: bool) -> bytes:
+    """By what the same request is known again; nothing where it has no key."""
     if hand.key is None:
-        return None
-    public_id = await core.store.outbox.known(hand.owner, hand.key, asked)
-    return None if public_id is None else await core.store.outbox.one(public_id)
+        return b""
+    options = _text([hand.send_at, hand.client]).encode()
+    return await _carried_out(lambda: hashlib.sha256(options + request()).digest(), aside=large)
+
+
+async def _known(core: Core, hand: Hand, asked: bytes) -> SubmissionRow | None:
+    return None if hand.key is None else await core.store.outbox.known(hand.owner, hand.key, asked)
+
+
+async def _carried_out(job: Callable[[], T], *, aside: bool) -> T:
+    """Carry out what computes: ``aside`` on a thread, else at once."""
+    return await asyncio.to_thread(job) if aside else job()
+
+
+def _is_small(document: object) -> bool:
+    """Whether composing a draft takes no longer than a hand-over. What is large is not looked at to its end."""
+    left, waiting = _SMALL, [document]
+    while waiting and left > 0:
+        value = waiting.pop()
+        if isinstance(value, str):
+            left -= len(value)
+        elif isinstance(value, dict | list):
+            left -= _VALUE * len(value)
+            if left > 0:
+                waiting += [*value, *value.values()] if isinstance(value, dict) else value
+    return left > 0
 
 
 async def _hand_in(core: Core, composed: Composed, hand: Hand, asked: bytes, answers: str) -> tuple[SubmissionRow, bool]:
     client = _sender(core, composed, hand)
-    composed = await asyncio.to_thread(_finished, composed, client, core.clock.now())
+    now = core.clock.now()
+    composed = await _carried_out(lambda: _finished(composed, client, now), aside=client.dkim_key is not None)
     handed = Handed(client.section, composed, hand.owner, hand.key, asked, hand.send_at, answers)
-    public_id, new = await core.store.outbox.hand_in(handed)
+    row, new = await core.store.outbox.hand_in(handed)
     if new:
         core.handed_in(client.section)
-    return await core.store.outbox.one(public_id), new
+    return row, new
 
 
 def _given(core: Core, author: str) -> Given:
@@ -127,7 +163,7 @@ async def _original(core: Core, draft: Draft) -> tuple[Original | None, str, str
     row, reference = found
     if reference.length > _ORIGINAL:
         raise DraftRefused([DraftFault(pointer, wanted, f"the message has {reference.length} octets", f"at most {_ORIGINAL}")])
-    original = original_of(await asyncio.to_thread(core.store.blobs.read, reference))
+    original = await asyncio.to_thread(lambda: original_of(core.store.blobs.read(reference)))
     return original, row.id if draft.in_reply_to_message else "", row.address
 
 

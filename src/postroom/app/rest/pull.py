@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import Path, Query, Request
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from postroom.app.core import Core
@@ -30,10 +30,15 @@ Seconds = Annotated[float, Field(ge=1, le=operation.LONGEST_LEASE)]
 _STALE = problems(409)
 
 
+def _whole(value: object) -> object:
+    """JSON has one sort of numbers: 10.0 is a whole one (JSON Schema, "integer")."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class LeaseForm(Form):
     """What a consumer asks for."""
 
-    limit: int = Field(10, ge=1, le=operation.MOST, description="Most messages.")
+    limit: Annotated[int, BeforeValidator(_whole)] = Field(10, ge=1, le=operation.MOST, description="Most messages.")
     wait: float = Field(
         0.0, ge=0, le=operation.LONGEST_WAIT, description="Seconds to wait for one, where there is none: a long poll."
     )

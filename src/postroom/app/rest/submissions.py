@@ -107,6 +107,12 @@ _KEY = Header(
     pattern=r"^[!-~]+$",
     description="The same request again with the same key is the same submission, however often it comes.",
 )
+_AFTER = Query(
+    pattern=f"^{ID}$",
+    max_length=36,
+    json_schema_extra={"pattern": f"^{ID}$"},  # which is lost where a parameter may be left out
+    description="Behind this one: `next` of the page before.",
+)
 _SENT_BEFORE = {"Idempotent-Replayed": {"schema": {"type": "string"}, "description": "true: it was handed in before."}}
 _WHERE = {"Location": {"schema": {"type": "string"}, "description": "The submission."}}
 _ACCEPTED: dict[int | str, dict[str, Any]] = {202: {"headers": {**_WHERE, **_SENT_BEFORE}}}
@@ -149,7 +155,7 @@ async def list_submissions(
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
     recipient: Annotated[Text, Query(max_length=320, description="Only those with this recipient.")] = None,
     message_id: Annotated[Text, Query(max_length=1000, description="Only that with this Message-ID.")] = None,
-    after: Annotated[Text, Query(pattern=f"^{ID}$", description="Behind this one: `next` of the page before.")] = None,
+    after: Annotated[Text, _AFTER] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="Most items of the page.")] = 50,
 ) -> Submissions:
     """List submissions, the newest first. An application's key sees its own alone."""

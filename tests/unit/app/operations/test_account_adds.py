@@ -21,7 +21,7 @@ from postroom.app.operations.submissions import Hand, submit_draft, submit_raw
 from postroom.app.serve import assembled
 from postroom.clock import SystemClock
 from postroom.drivers import Account, open_submitter
-from postroom.errors import DraftRefused
+from postroom.errors import DraftRefused, KeyReused
 from postroom.mime.raw import RawEnvelope
 from postroom.outbound import Envelope, Recipient
 from postroom.settings import Security, SmtpClient
@@ -133,3 +133,23 @@ async def test_enable_debug_writes_the_conversation() -> None:
                 await sent(submitter)
         assert isinstance(hands.trace, Traces)
         assert (("C", "MAIL FROM:<a@b.c>") in hands.trace.lines) == enable_debug
+
+
+@pytest.mark.parametrize("octets", [1, 100_000], ids=["small", "large"])
+async def test_the_same_request_with_the_same_key_is_one_whatever_its_size(tmp_path: Path, octets: int) -> None:
+    async with running(tmp_path) as core:
+        draft = {"from": "a@example.org", "to": ["b@example.net"], "subject": "x", "text": "x" * octets}
+        raw = MESSAGE + b"x\r\n" * octets
+        for submit in (
+            lambda hand, more="": submit_draft(core, {**draft, "text": draft["text"] + more}, hand),
+            lambda hand, more="": submit_raw(core, raw + more.encode(), RawEnvelope(None, (Recipient("b@example.net"),)), hand),
+        ):
+            row, new = await submit(Hand(key=f"{submit}"))
+            assert (new, await core.store.outbox.one(row.id)) == (True, row)
+            assert await submit(Hand(key=f"{submit}")) == (row, False)
+            for other in (Hand(key=f"{submit}", send_at=2e9), Hand(key=f"{submit}", client=A)):
+                with pytest.raises(KeyReused):
+                    await submit(other)
+            with pytest.raises(KeyReused):
+                await submit(Hand(key=f"{submit}"), "more")
+            assert [(await submit(Hand()))[1] for _ in range(2)] == [True, True]  # without a key each is its own

@@ -1,23 +1,16 @@
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from postroom.app.operations.draft import (
     Answers,
     NewAuthority,
     OAuthAnswers,
     drafted,
-    free_name,
-    merged,
     suggested_name,
-    write_secret,
 )
 from postroom.drivers.provider import Providers
 from postroom.errors import ConfigError
@@ -228,6 +221,124 @@ def test_the_refresh_token_grant_is_what_is_read() -> None:
     assert client.secret == "google"
 
 
+# --- what sends ---------------------------------------------------------------------------------------------------------
+
+SUBMISSION = server("smtp.example.org", "smtp", 587, Security.START_TLS)
+PAIR = replace(GENERIC, servers=(*GENERIC.servers, SUBMISSION))
+
+
+def pair(found: Found, host: str) -> Found:
+    return replace(found, servers=(*found.servers, server(host, "smtp", 587, Security.START_TLS)))
+
+
+GMAIL_PAIR, MICROSOFT_PAIR = pair(GMAIL, "smtp.gmail.com"), pair(MICROSOFT, "smtp.office365.com")
+
+
+def test_a_pair_with_one_consent() -> None:
+    text = drafted(GMAIL_PAIR, Answers(name="support", sends=True, oauth=GOOGLE_OAUTH, first_read="new"))
+    assert text.endswith(
+        """\
+first-read = new
+
+# Sends for the same account; one consent serves both.
+[smtp-client-support]
+user = support@example.com
+enable-authentication = true
+mail.smtp.auth.mechanisms = XOAUTH2
+tenant-authority = google
+client-id = 1234-abcd.apps.googleusercontent.com
+secret = google
+# whatever is from this address leaves by this account
+addresses = support@example.com
+"""
+    )
+
+
+def test_a_pair_with_one_password() -> None:
+    text = drafted(PAIR, Answers(name="info", sends=True, password="file:info-password.txt"))
+    assert text.endswith(
+        """\
+password = file:info-password.txt
+
+# Sends for the same account.
+[smtp-client-info]
+server = smtp.example.org
+user = info@example.org
+enable-authentication = true
+password = file:info-password.txt
+# whatever is from this address leaves by this account
+addresses = info@example.org
+"""
+    )
+
+
+def test_how_the_server_was_found_is_said_once() -> None:
+    for how, said in ((PAIR.how, 1), ("The SRV record names smtp.example.org.", 2)):
+        found = replace(PAIR, servers=(*GENERIC.servers, replace(SUBMISSION, how=how)))
+        text = drafted(found, Answers(name="info", sends=True, password="file:x"))
+        assert text.count(f"# {PAIR.how}\n") == 1
+        assert len({PAIR.how, how} & {line.removeprefix("# ") for line in text.splitlines()}) == said
+
+
+def test_a_server_in_clear_is_told_to_be_one() -> None:
+    found = replace(GENERIC, servers=(*GENERIC.servers, server("s.example", "smtp", 2525, Security.NONE)))
+    text = drafted(found, Answers(name="info", sends=True, password="file:x"))
+    assert "\nserver = s.example\nport = 2525\n# in clear: " in text
+    assert "\nsmtp-connection-security = none\nuser = " in text
+
+
+def test_a_shared_mailbox_sends_as_who_consents() -> None:
+    oauth = replace(DELEGATED, oauth_user="anna@example.com")
+    (sender,) = parsed(drafted(MICROSOFT_PAIR, Answers(name="orders", sends=True, oauth=oauth))).senders.values()
+    assert (sender.user, sender.addresses) == ("anna@example.com", ("orders@example.com",))
+
+
+def test_a_name_of_its_own_at_the_server_that_takes_mail() -> None:
+    found = replace(PAIR, servers=(*GENERIC.servers, replace(SUBMISSION, user="%EMAILLOCALPART%")))
+    (sender,) = parsed(drafted(found, Answers(name="info", sends=True, password="file:x"))).senders.values()
+    assert sender.user == "info"
+
+
+@pytest.mark.parametrize(
+    ("found", "answers"),
+    [
+        (GMAIL_PAIR, Answers(name="a", sends=True, password="env:SECRET", oauth=GOOGLE_OAUTH)),
+        (
+            GMAIL_PAIR,
+            Answers(name="a", sends=True, oauth=OAuthAnswers(grant_type="service_account", secret_name="g", secret="file:k")),
+        ),
+        (MICROSOFT_PAIR, Answers(name="a", sends=True, oauth=DELEGATED)),
+        (MICROSOFT_PAIR, Answers(name="a", sends=True, oauth=APP_ONLY)),
+        (GMAIL_PAIR, Answers(name="a", sends=True, password="file:x")),
+        (PAIR, Answers(name="a", sends=True, password="env:SECRET", oauth=OWN)),
+        (pair(GENERIC, "smtp.example.net"), Answers(name="a", sends=True, password="file:x")),
+        (
+            replace(GENERIC, servers=(*GENERIC.servers, server("s.example", "smtp", 465, Security.SSL_TLS))),
+            Answers(name="a", sends=True, password="file:x"),
+        ),
+    ],
+    ids=["google", "service account", "person", "application", "password at google", "own", "password", "tls at once"],
+)
+def test_what_sends_is_read_without_a_fault(found: Found, answers: Answers) -> None:
+    key = b'{"type": "service_account", "client_email": "a@b.test", "private_key": "k", "token_uri": "https://b.test/t"}'
+    configuration = parse_configuration(
+        drafted(found, answers),
+        Path("/etc/postroom.ini"),
+        {"SECRET": "s"},
+        Providers(),
+        lambda path: key if path.name == "k" else b"x-1\n",
+    )
+    assert [str(fault) for fault in configuration.faults] == []
+    (client,), (sender,) = configuration.clients.values(), configuration.senders.values()
+    place, wanted = Providers().place_of(sender, configuration.authorities), found.servers[-1]
+    assert (place.host, place.port, place.security) == (wanted.host, wanted.port, wanted.security)
+    assert sender.authenticates
+    of_both = ("client_id", "grant_type", "password", "tenant_authority", "directory_id", "uses_oauth", "account")
+    assert [getattr(client, name) for name in of_both] == [getattr(sender, name) for name in of_both]
+    assert configuration.route(found.address.upper()) == "smtp-client-a"
+    assert configuration.route("other@example.net") is None
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +361,7 @@ def test_the_refresh_token_grant_is_what_is_read() -> None:
         (GENERIC, Answers(name="", password="file:x"), "is no name for a section"),
         (GENERIC, Answers(name="a", password="file:x\nserver = y"), "a secret is not written into the file"),
         (replace(GENERIC, address="a\nb@example.org"), Answers(name="a", password="file:x"), "a line break"),
+        (GENERIC, Answers(name="a", sends=True, password="file:x"), "no server that takes mail was found"),
         (replace(GENERIC, servers=()), Answers(name="a", password="file:x"), "no server was found, and this version reads"),
     ],
 )
@@ -271,76 +383,6 @@ def test_a_secret_is_never_written() -> None:
         assert "battery" not in told
 
 
-# --- into a file ------------------------------------------------------------------------------------------------------
-
-EXISTING = "# ours\n[pop-client-info]\ntype = IMAP\nserver = mail.example.org\nmailbox = Info@example.org\npassword = p\n"
-NEW = drafted(replace(GENERIC, address="sales@example.org"), Answers(name="sales", password="file:x"))
-
-
-@pytest.mark.parametrize("existing", ["", "\ufeff", EXISTING, EXISTING.rstrip("\n"), EXISTING.replace("\n", "\r\n"), "# nothing\n"])
-def test_sections_are_put_behind_what_is_there(existing: str) -> None:
-    text = merged(existing, NEW)
-    assert text.startswith(existing)
-    assert text.endswith(NEW.replace("\n", "\r\n") if "\r\n" in existing else NEW)
-    configuration = parsed(text)
-    assert configuration.faults == ()
-    assert list(configuration.clients)[-1] == "pop-client-sales"
-    assert ("\r\n" in existing) == ("\r\n" in text)
-
-
-def test_a_first_section_begins_the_file() -> None:
-    assert merged("", NEW) == NEW
-
-
-def test_a_section_of_that_name_is_there() -> None:
-    same = drafted(replace(GENERIC, address="b@example.org"), Answers(name="Info", password="file:x"))
-    with pytest.raises(
-        ConfigError, match=r"\[pop-client-info\] is there already, in line 2; \[pop-client-info-2\] is free"
-    ) as caught:
-        merged(EXISTING, same)
-    assert (caught.value.place, caught.value.valid) == ("line 2", "pop-client-info-2")
-
-
-def test_a_secret_of_that_name_is_there() -> None:
-    existing = "[secret-google]\npassword = x\n[secret-google-2]\npassword = y\n"
-    new = drafted(GMAIL, Answers(name="support", password="env:SECRET", oauth=GOOGLE_OAUTH))
-    with pytest.raises(ConfigError, match=r"\[secret-google\] is there already, in line 1; \[secret-google-3\] is free"):
-        merged(existing, new)
-
-
-@pytest.mark.parametrize(
-    ("existing", "line"),
-    [
-        (EXISTING, 2),
-        (EXISTING.replace("server = mail.example.org\n", ""), 2),
-        ("[defaults-pop-client]\ntype = imap\nserver = MAIL.example.org\n[pop-client]\nmailbox = info@EXAMPLE.org\n", 4),
-    ],
-)
-def test_another_section_reads_the_mailbox(existing: str, line: int) -> None:
-    new = drafted(GENERIC, Answers(name="other", password="file:x"))
-    with pytest.raises(ConfigError, match=rf"in line {line} reads the mailbox info@example.org already") as caught:
-        merged(existing, new)
-    assert caught.value.place == f"line {line}"
-
-
-@pytest.mark.parametrize(
-    "existing",
-    [
-        EXISTING.replace("mail.example.org", "mail.example.net"),
-        EXISTING.replace("Info@", "sales@"),
-        EXISTING.replace("IMAP", "POP3"),
-        EXISTING + "enable-client = False\n",
-    ],
-)
-def test_another_mailbox_is_no_hindrance(existing: str) -> None:
-    merged(existing, drafted(GENERIC, Answers(name="other", password="file:x")))
-
-
-@given(st.text(st.sampled_from("[]=#;ab-\r\n \ufeff"), max_size=40))
-def test_what_is_there_never_changes(existing: str) -> None:
-    assert merged(existing, NEW).startswith(existing)
-
-
 @pytest.mark.parametrize(
     ("address", "name"),
     [
@@ -352,57 +394,3 @@ def test_what_is_there_never_changes(existing: str) -> None:
 )
 def test_a_name_is_suggested(address: str, name: str) -> None:
     assert suggested_name(address) == name
-
-
-def test_a_free_name() -> None:
-    assert free_name(EXISTING, "sales") == "sales"
-    assert free_name(EXISTING, "INFO") == "INFO-2"
-    assert free_name(EXISTING + "[POP-client-info-2]\n", "info") == "info-3"
-
-
-# --- secrets ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_secret_is_written_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "token.txt"
-    umask = os.umask(0)
-    try:
-        write_secret(path, Secret("1//token"))
-    finally:
-        os.umask(umask)
-    assert path.read_bytes() == b"1//token\n"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_same_secret_once_more_is_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "token.txt"
-    path.write_bytes(b"1//token")
-    path.chmod(0o644)
-    write_secret(path, Secret("1//token"))
-    assert path.read_bytes() == b"1//token"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_another_secret_is_never_written_over(tmp_path: Path) -> None:
-    path = tmp_path / "token.txt"
-    write_secret(path, Secret("former"))
-    with pytest.raises(ConfigError, match=r"token\.txt is there already and holds something else") as caught:
-        write_secret(path, Secret("newer"))
-    assert path.read_bytes() == b"former\n"
-    assert "newer" not in repr(caught.value) + str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["", "two\nlines", "two\rlines"])
-def test_what_is_no_secret(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match="is empty or has more than one line"):
-        write_secret(tmp_path / "token.txt", Secret(text))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be written: No such file or directory"):
-        write_secret(tmp_path / "missing" / "token.txt", Secret("x"))
-    with pytest.raises(ConfigError, match="cannot be written: Is a directory"):
-        write_secret(tmp_path, Secret("x"))

@@ -160,6 +160,14 @@ async def test_what_was_leased_for_a_consumer_that_went_away_does_not_count(desk
     assert item["attempts"] == 1
 
 
+async def test_octets_that_the_disk_lost_hold_up_no_other_message(desk: Web, tmp_path: Path) -> None:
+    await arrive(desk)
+    for segment in (tmp_path / "data" / "segments").iterdir():
+        segment.unlink()
+    [item] = (await lease(desk)).json["items"]
+    assert (item["message"]["subject"], item["text"], item["text_cut"], item["from"]) == ("Hello", "", True, None)
+
+
 async def test_applications_are_found_in_any_spelling_and_have_their_own_lease_time(desk: Web) -> None:
     await arrive(desk)
     for name in ("Other", "other", "pull-other", "PULL-OTHER"):
