@@ -183,6 +183,12 @@ PARKED = Event(
     "An account sends nothing for a while; its mail waits unharmed.",
     ("client", "error", "remedy", "seconds"),
 )
+STRANDED = Event(
+    "stranded",
+    "error",
+    "Mail waits for a section that is not in the configuration, or has been faulty since the start; told once.",
+    ("client", "submissions", "remedy"),
+)
 SENDER_RESTARTED = Event("sender_restarted", "info", "An account goes on with its present settings.", ("client",))
 FILED = Event("filed", "debug", "A copy of what was sent is in Sent.", ("client", "folder", "id"))
 NOT_FILED = Event(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -90,13 +90,14 @@ class Senders:
         await guarded(self.around.clock, self.around.observer, where, run)
 
     async def _count(self) -> None:
-        known = set(self._senders)
+        known, told = set(self._senders), set[str]()
         while True:
             with suppress(StoreError):  # whose trouble is told of where it stops something; what was counted last stands
                 counts = await self.around.store.outbox.counts()
                 known |= {*counts, *self._senders}
                 for section in known:
                     self._tell_of(section, counts.get(section, LaneCounts()))
+                told = self._tell_of_stranded(counts, told)
             await self.around.clock.sleep(_COUNT)
 
     def _tell_of(self, section: str, counts: LaneCounts) -> None:
@@ -105,3 +106,12 @@ class Senders:
             gauge(events.OUTBOX, getattr(counts, state), client=section, state=state)
         oldest = now if counts.oldest is None else counts.oldest
         gauge(events.OUTBOX_OLDEST, max(now - oldest, 0.0), client=section)
+
+    def _tell_of_stranded(self, counts: Mapping[str, LaneCounts], told: Set[str]) -> set[str]:
+        """Tell of mail that no account takes up; whose that is."""
+        waits = {section: known.ready + known.leased for section, known in counts.items() if known.ready or known.leased}
+        stranded = {section for section in waits if self.current(section) is None}
+        for section in sorted(stranded - told):
+            remedy = f"Put the section [{section}] right; or give its mail to another: postroom outbox replay ID --via CLIENT."
+            self.around.observer.event(events.STRANDED, client=section, submissions=waits[section], remedy=remedy)
+        return stranded

@@ -23,7 +23,7 @@ from postroom.app.operations.status import ClientStatus, as_lines, status
 from postroom.app.serve import Service, assembled
 from postroom.clock import SystemClock
 from postroom.errors import StoreError
-from postroom.events import OUTBOX, OUTBOX_OLDEST
+from postroom.events import OUTBOX, OUTBOX_OLDEST, STRANDED
 from postroom.model import Condition, Health, WorkState
 from postroom.outbound import LaneCounts, Passed
 from postroom.store.outbox_rows import Asked
@@ -238,6 +238,35 @@ async def test_how_old_the_queue_is_and_what_a_store_in_trouble_does_not_say(
         clock.advance(10)
         await clock.sleeper()
         assert told() == (0, 0)
+        counting.cancel()
+
+
+async def test_mail_of_a_section_that_is_gone_is_told_of_once(tmp_path: Path) -> None:
+    here = Here(tmp_path, SENDER)
+    async with here.service() as service:
+        clock, observer, outbox = HandClock(), Recorder(), service.core.store.outbox
+        await outbox.hand_in(handed(b"1"))
+        around = replace(service.senders.around, clock=clock, observer=observer)
+        counting = asyncio.create_task(replace(service.senders, around=around)._count())
+        await clock.sleeper()
+        assert observer.of(STRANDED) == []
+        here.file.write_text("")
+        service.reload()
+        for _ in range(3):
+            clock.advance(10)
+            await clock.sleeper()
+        [told] = observer.of(STRANDED)
+        assert (told["client"], told["submissions"]) == (A, 1)
+        assert "postroom outbox replay ID --via CLIENT" in str(told["remedy"])
+        here.file.write_text(SENDER)
+        service.reload()
+        clock.advance(10)
+        await clock.sleeper()
+        here.file.write_text("")
+        service.reload()
+        clock.advance(10)
+        await clock.sleeper()
+        assert len(observer.of(STRANDED)) == 2
         counting.cancel()
 
 
