@@ -21,7 +21,11 @@ def keys() -> None:
     help="What the key may do; postroom keys roles explains.",
 )
 @click.option(
-    "--client", "clients", multiple=True, help="Only this client's messages; may be repeated.", shell_complete=client_names
+    "--client",
+    "clients",
+    multiple=True,
+    help="This client alone, its messages or what is sent by it; may be repeated.",
+    shell_complete=client_names,
 )
 @click.option(
     "--application",

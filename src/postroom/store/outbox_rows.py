@@ -52,6 +52,7 @@ class Asked(NamedTuple):
     address: str | None = None  # of a recipient
     message_id: str | None = None
     before: str | None = None  # older than the submission with this id
+    clients: tuple[str, ...] = ()  # of one of these only; empty: of any
 
 
 def number_of(db: apsw.Connection, public_id: str) -> int:
@@ -96,6 +97,7 @@ def page(db: apsw.Connection, asked: Asked, limit: int) -> list[SubmissionRow]:
     """So many submissions, the newest first."""
     conditions: list[tuple[str, object]] = [
         ("w.lane = ?", asked.client),
+        ("w.lane IN (SELECT value FROM json_each(?))", json.dumps(asked.clients) if asked.clients else None),
         ("w.state IN (SELECT value FROM json_each(?))", json.dumps([s.value for s in asked.states]) if asked.states else None),
         ("EXISTS (SELECT 1 FROM recipients r WHERE r.submission = s.id AND r.state = ?)", "doubt" if asked.doubt else None),
         ("s.owner = ?", asked.owner),

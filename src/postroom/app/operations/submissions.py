@@ -47,6 +47,7 @@ class Hand:
     key: str | None = None  # Idempotency-Key
     send_at: float = 0.0  # seconds since 1970; not before
     client: str | None = None  # section that is to send it; None: by its From address
+    among: tuple[str, ...] = ()  # clients that may send it; empty: all
 
 
 async def submit_draft(core: Core, document: object, hand: Hand) -> tuple[SubmissionRow, bool]:
@@ -179,9 +180,12 @@ def _sender(core: Core, composed: Composed, hand: Hand) -> SmtpClient:
     address = composed.envelope.mail_from
     section = hand.client or core.live.route(address)
     client = core.live.sender(section) if section is not None else None
+    known = ", ".join(one for one in core.live.configuration.senders if not hand.among or one in hand.among) or "none"
+    if client is not None and hand.among and client.section not in hand.among:
+        problem = f"[{client.section}] sends for this address, and the key does not name it"
+        raise DraftRefused([DraftFault("/from", address, problem, f"an address of {known}")])
     if client is not None:
         return client
-    known = ", ".join(core.live.configuration.senders) or "none"
     if section is None:
         problem, valid = "no account sends for this address", f"an address of an smtp-client ({known}), or one without addresses"
     else:

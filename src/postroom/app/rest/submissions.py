@@ -131,7 +131,7 @@ async def create_submission(
     faults: list[DraftFault] = []
     send_at = _moment(document.pop("send_at", None), faults)
     client = _client(core, document.pop("client", None), faults)
-    hand = operation.Hand(key.id, idempotency_key, send_at, client)
+    hand = operation.Hand(key.id, idempotency_key, send_at, client, key.clients)
     raw = document.pop("raw", None)
     if raw is not None:
         octets, envelope = _raw(raw, faults), _envelope(document, faults)
@@ -160,7 +160,7 @@ async def list_submissions(
 ) -> Submissions:
     """List submissions, the newest first. An application's key sees its own alone."""
     states = (_STATES[state],) if state else ()
-    asked = Asked(client, states, owner=_owner(key), address=recipient, message_id=message_id, before=after)
+    asked = Asked(client, states, owner=_owner(key), address=recipient, message_id=message_id, before=after, clients=key.clients)
     rows = await core.store.outbox.page(asked, limit + 1)
     items = [_submission(row) for row in rows[:limit]]
     return Submissions(items=items, next=items[-1].id if len(rows) > limit else None)
@@ -224,7 +224,7 @@ def _owner(key: ApiKey) -> str | None:
 
 async def _one(core: Core, key: ApiKey, submission_id: str) -> SubmissionRow:
     row = await core.store.outbox.one(submission_id)
-    if _owner(key) not in (None, row.owner):
+    if _owner(key) not in (None, row.owner) or (key.clients and row.client not in key.clients):
         raise NotFound(f"no submission begins with '{submission_id}'")  # as of one that never was
     return row
 

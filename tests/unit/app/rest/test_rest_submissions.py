@@ -245,3 +245,20 @@ async def test_the_sender_is_told_of_new_mail(web: Web) -> None:
     web.core.hears.append(told.append)
     await submit(web, DRAFT)
     assert told == ["smtp-client-shop"]
+
+
+async def test_a_key_that_names_clients_sends_by_them_alone_and_sees_nothing_of_others(web: Web) -> None:
+    made = (await submit(web, DRAFT)).json["id"]
+    bound = await web.key("application", name="bound", clients=("smtp-client-other",))
+    refused = await submit(web, DRAFT, key=bound)
+    assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, "#/from")
+    assert "does not name it" in refused.json["errors"][0]["detail"]
+    refused = await submit(web, {**DRAFT, "client": "smtp-client-shop"}, key=bound)
+    assert refused.status == 422
+    taken = await submit(web, {**DRAFT, "from": "other@example.com"}, key=bound)
+    assert (taken.status, taken.json["client"]) == (202, "smtp-client-other")
+    reader = await web.key("reader", name="reader-of-one", clients=("smtp-client-other",))
+    assert [each["id"] for each in (await web.ask("GET", "/v1/submissions", key=reader)).json["items"]] == [taken.json["id"]]
+    assert (await web.ask("GET", f"/v1/submissions/{made}/raw", key=reader)).status == 404
+    blind = await web.key("application", name="of-a-mailbox", clients=("pop-client-shop",))
+    assert (await submit(web, DRAFT, key=blind)).status == 422
