@@ -70,6 +70,7 @@ class Sender:
         self._refused_at = 0.0
         self._slot = 0.0  # when the next message may go, where a rate is kept
         self._interval = 0.0
+        self._low = 0  # with so many at hand, more are claimed: claiming takes as long as it takes to send them
         self._proof_due = False  # the way to the server is to be proved, mail or not
 
     # --- what others tell
@@ -133,6 +134,7 @@ class Sender:
         self._most = min(account.client.pool_size, limits.connections or account.client.pool_size)
         rate = account.client.messages_per_minute or limits.messages_a_minute
         self._interval = 60.0 / rate if rate else 0.0
+        self._low = _CLAIM * account.client.pool_size // 2
         self._proof_due = not self._draining
         talkers = [Talker(self._around.open, self._clock) for _ in range(account.client.pool_size)]
         tasks = [asyncio.create_task(self._talk(talker), name=f"{self.section} {at}") for at, talker in enumerate(talkers)]
@@ -186,8 +188,8 @@ class Sender:
             await self.standing.report(Health.STARTING)
         if not self._draining and self.standing.proof_due:
             self._proof_due = True
-        limit = _CLAIM * account.client.pool_size
-        while len(self._queue) <= limit // 4:
+        limit = 2 * self._low
+        while len(self._queue) <= self._low:
             more = await self._supply.claim(account, limit)
             self._wake()
             if not more:
@@ -213,7 +215,7 @@ class Sender:
                 try:
                     if self._queue:
                         outgoing, content = self._queue.popleft()
-                        if len(self._queue) == _CLAIM:
+                        if len(self._queue) == self._low:
                             self._news.set()  # more may be claimed meanwhile
                         await self._send(talker, outgoing, content)
                     else:
