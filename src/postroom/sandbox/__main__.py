@@ -106,7 +106,7 @@ def main(**options: object) -> None:
     expire, refusals with their reasons. The mailboxes live in memory and are gone when the sandbox stops.
 
     DIR/postroom.ini is ready for Postroom: cd DIR, then postroom check, then postroom run. Each start of the sandbox writes that
-    file anew, so sections of your own belong into a copy. docs/guides/sandbox.md shows the way.
+    file anew, so keep what you add to it elsewhere too. docs/guides/sandbox.md shows the way.
 
     Other programs take addresses, ports, client id and secret from the lines printed at the start; the last of them is
     "ready". Stop it with Ctrl-C or SIGTERM.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 _HEAD = """\
 # Reads the mailboxes of a Postroom sandbox, and sends by them. Written by the sandbox, anew at each of its starts: the tokens, the
-# client secret and the certificates in it are good for one run. Sections of your own belong into a copy.
+# client secret and the certificates in it are good for one run. Keep what you add elsewhere too.
 
 [settings]
 data-directory = {data_directory}
