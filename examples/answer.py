@@ -1,17 +1,16 @@
 """Answers every message once, whatever is killed and when: leases by long poll, hands the answer in, acknowledges."""
 
 import json
-import os
+import sys
 import time
 from http.client import HTTPException
+from os import environ
 from urllib import error, request
-
-SERVICE, KEY = os.environ["POSTROOM"], os.environ["POSTROOM_KEY"]
 
 
 def post(path, body, **more):
-    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json", **more}
-    return json.load(request.urlopen(request.Request(SERVICE + path, json.dumps(body).encode(), headers), timeout=90))
+    headers = {"Authorization": "Bearer " + environ["POSTROOM_KEY"], "Content-Type": "application/json", **more}
+    return json.load(request.urlopen(request.Request(environ["POSTROOM"] + path, json.dumps(body).encode(), headers), timeout=90))
 
 
 while True:
@@ -23,5 +22,5 @@ while True:
                 post("/v1/pull/desk/acknowledge", {"tokens": [item["token"]]})
             except error.HTTPError as refused:
                 post("/v1/pull/desk/refuse", {"tokens": [item["token"]], "reason": refused.read().decode()[:1000]})
-    except (OSError, HTTPException):  # the service is not there just now
-        time.sleep(1)
+    except (OSError, HTTPException) as fault:  # the service is not there just now; or it knows no such key or application
+        sys.exit(fault.read().decode()) if getattr(fault, "code", 0) in (401, 403, 404) else time.sleep(1)

@@ -157,22 +157,26 @@ def test_the_command_line_reads_as_an_application_does(here: Here, dovecot: Dove
     [one, two] = here.command("pull", "app", "--json", "--limit", "2").objects
     assert [one["message"]["subject"], two["message"]["subject"]] == ["Letter 1", "Letter 2"]
     here.command("pull", "ack", "app", one["token"])
+    assert "write a section" not in here.command("pull", "strange", status=2).err
     stale = here.command("pull", "refuse", "app", one["token"], two["token"], "--reason", "why not", "--dead", status=1)
     assert "nothing was changed" in stale.err
     assert "dead" in stale.out
+    assert "dead_letters" not in stale.err
     printed = here.command("pull", "app", "--ack").out
     assert "Subject: Letter 3" in printed
-    here.command("pull", "app", status=1)
-    assert "why not" in here.command("pull", "dead", "app").out
+    assert here.command("pull", "app", status=1).err == "nothing waits for pull-app\n"
+    assert "1 attempt  Letter 2: why not" in here.command("pull", "dead", "app").out
     assert "1 message" in here.command("pull", "replay", "app", "--dead").err
     [again] = here.command("pull", "app", "--json", "--seconds", "60").objects
     here.command("pull", "extend", "app", again["token"], "--seconds", "120")
+    assert here.command("pull", "refuse", "app", again["token"]).out == f"{again['token']}  refused\n"
     here.command("pull", "replay", "app", "--since", "2000-01-01")
     assert [item["message"]["subject"] for item in here.command("pull", "app", "--json").objects] == ["Letter 1", "Letter 3"]
     here.command("pull", "forget", "app", status=2)
     here.change({PULL: None})
     assert here.command("pull", "list", "--json").object["state"] == "absent"
     assert "3 messages dropped" in here.command("pull", "forget", "app").err
+    assert "write a section [pull-desk] into" in here.command("pull", "desk", status=2).err
 
 
 # --- kills ------------------------------------------------------------------------------------------------------------

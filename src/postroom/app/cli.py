@@ -75,7 +75,7 @@ def check(context: click.Context, as_json: bool, clients: tuple[str, ...]) -> No
 @click.option("--json", "as_json", is_flag=True, help="All of them as one JSON list.")
 @click.argument("name", required=False, shell_complete=option_names)
 def options(as_json: bool, name: str | None) -> None:
-    """Print the reference of every option, or of those named NAME."""
+    """Print the reference of every option, or of those named NAME; NAME may be a section (smtp-client, pull-desk)."""
     from postroom.app.operations import options as reference
     from postroom.errors import ConfigError
 

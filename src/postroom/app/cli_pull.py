@@ -69,6 +69,8 @@ def pull_lease(
         leased = await operation.lease(core, found, wish)
         for item in await operation.items(core.store, leased):
             print_json(item) if as_json else _print(item)
+        if not leased:
+            click.echo(f"nothing waits for {found.section}", err=True)
         sys.stdout.flush()  # what nobody could read is not acknowledged
         if ack and leased:
             await operation.acknowledge(core, found, [each.token for each in leased])
@@ -87,13 +89,14 @@ def _print(item: dict[str, Any]) -> None:
     click.echo(f"\n{text}\n")
 
 
-def _tell(context: click.Context, tokens: Sequence[str], verdicts: Sequence[Verdict]) -> None:
-    """One line for each token; exit status 1 where a lease was over."""
+def _tell(context: click.Context, tokens: Sequence[str], verdicts: Sequence[Verdict], taken: str = "done") -> None:
+    """One line for each token, ``taken`` where what was asked is done; exit status 1 where a lease was over."""
     from postroom.store.pull import Verdict
 
     for token, verdict in zip(tokens, verdicts, strict=True):
         stale = "the lease is over or another's by now; nothing was changed"
-        click.echo(f"{token}  {stale if verdict is Verdict.STALE else verdict.value}", err=verdict is Verdict.STALE)
+        words = {Verdict.TAKEN: taken, Verdict.DEAD: "dead", Verdict.STALE: stale}
+        click.echo(f"{token}  {words[verdict]}", err=verdict is Verdict.STALE)
     context.exit(FAILED if Verdict.STALE in verdicts else 0)
 
 
@@ -122,9 +125,9 @@ def pull_refuse(
     from postroom.app.operations import pull as operation
 
     def do(core: Core, found: PullApplication) -> Awaitable[list[Verdict]]:
-        return operation.refuse(core, found, tokens, reason, retry_after=retry_after, dead=dead)
+        return operation.refuse(core, found, tokens, reason, retry_after=retry_after, dead=dead, told=True)
 
-    _tell(context, tokens, _work(context, application, do))
+    _tell(context, tokens, _work(context, application, do), "refused")
 
 
 @pull.command("extend")
@@ -169,7 +172,8 @@ def pull_dead(context: click.Context, application: str, *, as_json: bool, limit:
         if as_json:
             print_json(letter_dict(letter))
         else:
-            click.echo(f"{letter.id}  {letter.attempts} attempts  {letter.subject or '(no subject)'}: {letter.reason}")
+            attempts = f"{letter.attempts} attempt{'' if letter.attempts == 1 else 's'}"
+            click.echo(f"{letter.id}  {attempts}  {letter.subject or '(no subject)'}: {letter.reason}")
 
 
 @pull.command("replay")

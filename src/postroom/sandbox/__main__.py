@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import signal
+import socket
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ from postroom.sandbox.samples import later, samples
 
 PORT = click.IntRange(0, 65535)
 SPAN = click.FloatRange(0)
+_ADDRESS = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")  # what a section can be named after
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,13 @@ class Run:
     drop_every: float  # 0: never
 
 
+def _addresses(context: click.Context, parameter: click.Parameter, accounts: Sequence[str]) -> Sequence[str]:
+    for account in accounts:
+        if not _ADDRESS.fullmatch(account):
+            raise click.BadParameter(f"{account!r} is no address such as sales@example.test.", context, parameter)
+    return accounts
+
+
 @click.command(context_settings={"max_content_width": 100, "show_default": True})
 @click.option(
     "--directory",
@@ -52,7 +62,15 @@ class Run:
     metavar="DIR",
     help="Where postroom.ini, ca.pem and the server's key and certificate are written.",
 )
-@click.option("--account", "accounts", multiple=True, default=ACCOUNTS, metavar="ADDRESS", help="A mailbox; repeatable.")
+@click.option(
+    "--account",
+    "accounts",
+    multiple=True,
+    default=ACCOUNTS,
+    metavar="ADDRESS",
+    callback=_addresses,
+    help="A mailbox; repeatable.",
+)
 @click.option("--authority-port", type=PORT, default=0, metavar="N", help="OAuth 2.0 over HTTP; 0 takes any free port.")
 @click.option("--imap-port", type=PORT, default=0, metavar="N", help="IMAP in the clear with STARTTLS.")
 @click.option("--imaps-port", type=PORT, default=0, metavar="N", help="IMAP with TLS from the beginning.")
@@ -87,14 +105,31 @@ def main(**options: object) -> None:
     written to DIR/outside and goes nowhere. An application under test sees what it sees at a provider: a consent page, tokens that
     expire, refusals with their reasons. The mailboxes live in memory and are gone when the sandbox stops.
 
-    DIR/postroom.ini is ready for Postroom. Other programs take addresses, ports, client id and secret from the lines
-    printed at the start; the last of them is "ready". Stop it with Ctrl-C or SIGTERM.
+    DIR/postroom.ini is ready for Postroom: cd DIR, then postroom check, then postroom run. Each start of the sandbox writes that
+    file anew, so keep what you add to it elsewhere too. docs/guides/sandbox.md shows the way.
+
+    Other programs take addresses, ports, client id and secret from the lines printed at the start; the last of them is
+    "ready". Stop it with Ctrl-C or SIGTERM.
     """
     run = Run(**options)  # type: ignore[arg-type]
+    _look_for_ports(run)
     try:
         asyncio.run(_serve(run))
     except OSError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _look_for_ports(run: Run) -> None:
+    """Refuse a port that cannot be had, by the name of its option."""
+    with ExitStack() as taken:
+        for name in ("authority_port", "imap_port", "imaps_port", "smtp_port", "smtps_port"):
+            port: int = getattr(run, name)
+            try:
+                if port:
+                    taken.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError as error:
+                words = f"port {port} of 127.0.0.1 cannot be had: {error.strerror}."
+                raise click.BadParameter(words, param_hint=f"'--{name.replace('_', '-')}'") from error
 
 
 async def _serve(run: Run) -> None:

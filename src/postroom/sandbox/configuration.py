@@ -7,7 +7,7 @@ from pathlib import Path
 
 _HEAD = """\
 # Reads the mailboxes of a Postroom sandbox, and sends by them. Written by the sandbox, anew at each of its starts: the tokens, the
-# client secret and the certificates in it are good for one run.
+# client secret and the certificates in it are good for one run. Keep what you add elsewhere too.
 
 [settings]
 data-directory = {data_directory}
@@ -22,6 +22,8 @@ token_endpoint = {token_endpoint}
 # The application's secret, which the clients below name with "secret = sandbox".
 [secret-sandbox]
 password = {client_secret}
+# No application in testing, whose refresh tokens Google ends after seven days.
+publishing-status = internal
 """
 
 _CLIENT = """

@@ -257,13 +257,14 @@ class _Parsing:
 
     def _applications(self, drafts: Sequence[Draft[PopClient]]) -> dict[str, PullApplication]:
         """The applications by their sections as written."""
-        found = {}
+        found, names = {}, [draft.client.section for draft in drafts]
+        valid = ", ".join(name.lower().removeprefix("pop-client-") for name in names)
         for section, name in self._of_kind(PULL):
             values = self._values(PULL, section)
             found[section.name] = PullApplication(section=section.name.lower(), name=name, **values.sound)
-            for strange in strange_clients(found[section.name], [draft.client.section for draft in drafts]):
+            for strange in strange_clients(found[section.name], names):
                 option = options_of(PullApplication)["clients"]
-                fault = fault_of(str(self._file), section, option, f"no pop-client is named {strange}", "")
+                fault = fault_of(str(self._file), section, option, f"no pop-client is named {strange}", valid)
                 self._findings.add(dataclasses.replace(fault, severity=Severity.WARNING))
         return found
 

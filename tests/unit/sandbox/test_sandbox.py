@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import smtplib
+import socket
 import ssl
 import stat
 import sys
@@ -38,6 +39,7 @@ async def test_configuration_opens_every_mailbox(sandbox: Sandbox, application: 
     assert ini["authority-google"]["token_endpoint"] == f"{sandbox.authority_url}/token"
     assert ini["authority-google"]["authorization_endpoint"] == f"{sandbox.authority_url}/authorize"
     assert ini["secret-sandbox"]["password"] == sandbox.client_secret
+    assert ini["secret-sandbox"]["publishing-status"] == "internal"
     assert [name for name in ini.sections() if name.startswith("pop-client-")] == [
         "pop-client-sales",
         "pop-client-support",
@@ -72,8 +74,7 @@ async def test_configuration_without_consent_says_how_to_get_it(sandbox: Sandbox
     ini.read_string(text)
     assert [name for name in ini.sections() if "password" in ini[name]] == ["secret-sandbox"]
     for name in ("sales", "support"):
-        assert f"postroom authorize pop-client-{name}" in text
-        assert f"postroom authorize smtp-client-{name}" in text
+        assert text.count(f'"postroom authorize {name}" asks, once for both sections') == 2
         assert ini[f"pop-client-{name}"]["mail.imap.auth.mechanisms"] == "XOAUTH2"
 
 
@@ -165,7 +166,7 @@ async def test_process_reports_delivers_and_stops(tmp_path: Path) -> None:
     assert report["configuration"] == str(configuration)
     assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
     assert report["authority"] in configuration.read_text()
-    assert "postroom authorize pop-client-desk" in configuration.read_text()
+    assert '"postroom authorize desk" asks' in configuration.read_text()
     assert (await process.stdout.readline()).startswith(b"delivered")
     await asyncio.to_thread(_send_outside, int(report["smtps"].partition(":")[2]), tmp_path / "ca.pem")
     while not (line := (await process.stdout.readline()).decode()).startswith("outside"):
@@ -202,3 +203,19 @@ def test_command_line_explains_itself_and_its_failures(tmp_path: Path) -> None:
     refused = CliRunner().invoke(main, ["--directory", str(tmp_path / "file" / "below")])
     assert refused.exit_code == 1
     assert "Error:" in refused.output
+
+
+def test_an_account_that_is_no_address_is_refused(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(main, ["--directory", str(tmp_path), "--account", "nonsense"])
+    assert refused.exit_code == 2
+    assert "--account" in refused.output
+    assert "'nonsense' is no address" in refused.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_taken_port_is_named_by_its_option(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = CliRunner().invoke(main, ["--directory", str(tmp_path), "--smtp-port", port])
+    assert refused.exit_code == 2
+    assert "'--smtp-port': port " + port in refused.output

@@ -53,6 +53,7 @@ def test_beginnings(begin: str, since: float | None) -> None:
 def test_a_client_that_is_not_there_is_warned_of() -> None:
     configuration = parsed(CLIENT + "[pull-a]\nclients = sales, slaes\n")
     assert problems(configuration) == [(Severity.WARNING, "pull-a", "no pop-client is named slaes")]
+    assert [fault.valid for fault in configuration.faults] == ["sales"]
     assert "pull-a" in configuration.applications
 
 

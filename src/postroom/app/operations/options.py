@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import textwrap
 from collections.abc import Sequence
 
 from postroom.errors import ConfigError
+from postroom.settings.reading import kind_of
 from postroom.settings.reference import Entry, find_entries, nearest_names, reference
 
 _WIDTH = 100
@@ -22,15 +24,34 @@ _TITLES = (
 
 
 def options(name: str | None = None) -> tuple[Entry, ...]:
-    """All options, or those of one name. ConfigError names the nearest where none has that name."""
+    """All options, those of one name, or those of a section, which may be named as a file names it (``pull-desk``).
+
+    ConfigError names the nearest where nothing has that name.
+    """
     if name is None:
         return reference()
-    found = find_entries(name) or tuple(entry for entry in reference() if entry.section == name.lower())
+    found = find_entries(name) or _of_section(name.strip().lower())
     if not found:
-        near = nearest_names(name)
+        near = _nearest(name.strip().lower())
         hint = f"; the nearest are: {', '.join(near)}" if near else "; without a name all are printed"
         raise ConfigError(f"no option is named '{name}'{hint}", option=name, valid=", ".join(near))
     return found
+
+
+def _of_section(name: str) -> tuple[Entry, ...]:
+    kind = kind_of(name)
+    wanted = _stem(name) if kind is None else _stem(kind[0].name)
+    return tuple(entry for entry in reference() if _stem(entry.section) == wanted)
+
+
+def _nearest(name: str) -> tuple[str, ...]:
+    """Names of sections and options that somebody may have meant; a section only where it is very like."""
+    sections = dict.fromkeys(_stem(entry.section) for entry in reference())
+    return (*difflib.get_close_matches(name, list(sections), 1, 0.8), *nearest_names(name))[:3]
+
+
+def _stem(section: str) -> str:
+    return section.partition("-<")[0]
 
 
 def as_json(entries: Sequence[Entry]) -> list[dict[str, str]]:

@@ -53,8 +53,11 @@ def find_application(live: Live, name: str) -> PullApplication:
     applications = live.configuration.applications
     found = applications.get(name.lower()) or applications.get(f"pull-{name}".lower())
     if found is None:
-        names = ", ".join(application.name for application in applications.values()) or "none"
-        raise ConfigError(f"no application that reads by pull is named '{name}'; there are: {names}", value=name, valid=names)
+        names = ", ".join(application.name for application in applications.values())
+        problem = f"no application that reads by pull is named '{name}'"
+        if not names:
+            problem += f"; write a section [pull-{name.lower().removeprefix('pull-')}] into {live.configuration.file.name}"
+        raise ConfigError(problem, value=name, valid=names)
     return found
 
 
@@ -94,13 +97,21 @@ async def acknowledge(core: Core, application: PullApplication, tokens: Sequence
 
 
 async def refuse(
-    core: Core, application: PullApplication, tokens: Sequence[str], reason: str, *, retry_after: float | None, dead: bool
+    core: Core,
+    application: PullApplication,
+    tokens: Sequence[str],
+    reason: str,
+    *,
+    retry_after: float | None,
+    dead: bool,
+    told: bool = False,
 ) -> list[Verdict]:
-    """These are not done; see ``Pull.refuse``."""
+    """These are not done; see ``Pull.refuse``. ``told``: a person sees the verdicts, so that the log need not tell of the dead."""
     section, most = application.section, application.maximum_attempts
     verdicts = await core.store.pull.refuse(section, tokens, reason[:_REASON], most=most, retry_after=retry_after, dead=dead)
     if died := verdicts.count(Verdict.DEAD):
-        core.observer.event(events.DEAD_LETTERS, application=section, messages=died, reason=reason[:_REASON])
+        if not told:
+            core.observer.event(events.DEAD_LETTERS, application=section, messages=died, reason=reason[:_REASON])
     elif retry_after == 0:
         core.arrivals.tell([section])
     return verdicts

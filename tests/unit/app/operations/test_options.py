@@ -31,6 +31,21 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         options("cycletime")
 
 
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [("smtp-client-support", "smtp-client"), ("Pull-Desk", "pull-<name>"), ("pull", "pull-<name>"), ("pop-client", "pop-client")],
+    ids=["account", "application", "kind", "bare"],
+)
+def test_a_section_is_answered_with_the_options_of_its_kind(name: str, section: str) -> None:
+    assert options(name) == tuple(entry for entry in reference() if entry.section == section)
+    assert options(name)
+
+
+def test_a_section_may_be_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="no option is named 'smtp-cient'; the nearest are: smtp-client"):
+        options("smtp-cient")
+
+
 def test_programs_get_the_same_as_people() -> None:
     mailbox, account = json.loads(json.dumps(as_json(options("secret"))))
     assert mailbox["name"] == account["name"] == "secret"
