@@ -57,7 +57,7 @@ async def send(
             print_json({**as_dict(row), "new": new})
         else:
             _print_handed(row, new=new, waited=wait)
-            await _print_when(core, row)
+            _print_when(core, row)
     return FAILED if wait and not _well(row) else 0
 
 
@@ -67,10 +67,14 @@ def _well(row: SubmissionRow) -> bool:
     return (untried or row.state is WorkState.DONE) and not any(known.state in _ILL for known in row.recipients)
 
 
-async def _print_when(core: Core, row: SubmissionRow) -> None:
+def _print_when(core: Core, row: SubmissionRow) -> None:
     """When it is sent, where that is not about now."""
-    if row.state is WorkState.READY and row.send_at > (now := core.clock.now()):
+    if row.state is not WorkState.READY:
+        return
+    if row.send_at > (now := core.clock.now()):
         click.echo(f"  it is sent at {shown_time(row.send_at)} (in {shown_span(row.send_at - now)})", err=True)
+    if core.store.alone:
+        click.echo("  no service runs now; postroom run sends it", err=True)
 
 
 def _refused(error: DraftRefused, *, as_json: bool) -> int:
