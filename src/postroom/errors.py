@@ -39,6 +39,7 @@
         ├── StoreNewer         written by a later version
         ├── VaultLocked        the vault's key is missing or is another one
         ├── NotFound           no such thing is here
+        │   └── Ambiguous          more than one is
         ├── StateRefused       a move that the table of states does not have
         ├── KeyReused          an idempotency key came with another request before
         ├── LeaseLost          another process reads this mailbox now
@@ -457,6 +458,13 @@ class NotFound(StoreError):
     """
 
     fate = Fate.GIVE_UP
+
+
+class Ambiguous(NotFound):
+    """More than one is meant.
+
+    Give more of the id; lists print it.
+    """
 
 
 class StateRefused(StoreError):

@@ -61,7 +61,7 @@ def test_what_is_sent_with_a_token_is_read_back_octet_for_octet(
     octets = here.directory / "sent.eml"
     octets.write_bytes(here_raw(here, str(sent["id"])))
     assert arrived(dovecot, mailbox_user) == [octets.read_bytes()]
-    assert b"bcc" not in octets.read_bytes().lower()
+    assert b"\nbcc:" not in octets.read_bytes().lower()  # a Message-ID may hold these letters
     here.read()
     [message] = here.messages()
     assert (message["subject"], message["message_id"]) == ("Grüße, 世界", sent["message_id"])

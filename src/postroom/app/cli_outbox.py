@@ -6,14 +6,18 @@ import base64
 import mimetypes
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from postroom.app.root import cli, live_of, sender_names
 from postroom.app.terminal import UNUSABLE, Failure, run_to_end
 
+if TYPE_CHECKING:
+    from postroom.app.config import Live
+
 _STATES = ("queued", "sending", "sent", "in-doubt", "failed", "cancelled")
+_OF_DRAFTS = ("subject", "text", "html", "attach", "reply_to_message", "quote")  # what a message as it is says itself
 
 
 @cli.command()
@@ -25,9 +29,13 @@ _STATES = ("queued", "sending", "sent", "in-doubt", "failed", "cancelled")
 @click.option("--text", help="The text; - reads it from the standard input.")
 @click.option("--html", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file with the text as HTML.")
 @click.option("--attach", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file to attach.")
-@click.option("--reply-to-message", "answered", help="The id of the captured message that this answers: it threads.")
+@click.option("--reply-to-message", help="The id of the captured message that this answers: it threads.")
 @click.option("--quote", is_flag=True, help="Quote the answered message.")
-@click.option("--raw", is_flag=True, help="FILE is a whole message (RFC 5322), sent as it is; --to stands in for its recipients.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="FILE is a whole message (RFC 5322), sent as it is; --to, --cc and --bcc stand in for its recipients.",
+)
 @click.option("--at", help="Not before: a time, or a span from now (10m, 2h).")
 @click.option("--key", help="Handed in once, however often it is repeated with the same key.")
 @click.option("--client", shell_complete=sender_names, help="The smtp-client that sends it; else the one for the From address.")
@@ -36,9 +44,11 @@ _STATES = ("queued", "sending", "sent", "in-doubt", "failed", "cancelled")
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_context
 def send(context: click.Context, /, file: Path | None, raw: bool, wait: bool, as_json: bool, **given: Any) -> None:
-    """Send mail: a draft from FILE (JSON, as the API takes it; - is the standard input), or one made of the options.
+    """Send mail: a draft from FILE (JSON, as the API takes it; - is the standard input), or one made of the options, which
+    go before what FILE says. A message as it is needs --raw.
 
-    It is kept durably, then sent by the running service. Exit status 2: the draft is refused, with all that is wrong.
+    It is kept durably, then sent by the running service. Exit status 2: it is refused, with all that is wrong. With --wait
+    1: for a recipient it failed, is in doubt, or was refused for now; 0: it is sent, or its time (--at) is yet to come.
     """
     from postroom.app.operations import outbox
     from postroom.app.operations.submissions import Hand
@@ -46,25 +56,41 @@ def send(context: click.Context, /, file: Path | None, raw: bool, wait: bool, as
     from postroom.outbound import Recipient
 
     live = live_of(context)
-    at = outbox.moment(given["at"]) if given["at"] else 0.0
-    client = live.find_client(given["client"]) if given["client"] else None
-    hand = Hand(key=given["key"], send_at=at, client=client)
-    envelope = RawEnvelope(given["author"], tuple(Recipient(address) for address in given["to"]))
-    octets = _octets(file) if raw else None
-    document = None if raw else _document(file, given)
+    if given["key"] == "":
+        raise Failure("--key is empty", "Give a key that is this message's alone, or none.", UNUSABLE)
+    people = [*given["to"], *given["cc"], *given["bcc"]]
+    envelope = RawEnvelope(given["author"], tuple(Recipient(address) for address in people))
+    if raw:
+        octets, document = _octets(context, file, given), None
+    else:
+        octets, document = None, _document(context, file, given)
+    at, client = given["at"], given["client"]
+    if isinstance(document, dict):
+        at, client = _beside(document, "send_at", at), _beside(document, "client", client)
+    send_at = outbox.moment(at) if at else 0.0
+    hand = Hand(key=given["key"], send_at=send_at, client=_sender(live, client) if client else None)
     context.exit(run_to_end(lambda: outbox.send(live, document, octets, envelope, hand, wait=wait, as_json=as_json)))
 
 
-def _octets(file: Path | None) -> bytes:
-    if file is None or str(file) == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise Failure(f"{file}: {error.strerror}", status=UNUSABLE) from None
+def _octets(context: click.Context, file: Path | None, given: dict[str, Any]) -> bytes:
+    from postroom.app.operations.outbox import read
+
+    if useless := [f"--{name.replace('_', '-')}" for name in _OF_DRAFTS if given[name]]:
+        raise Failure(f"--raw sends FILE as it is, without {', '.join(useless)}", "Leave either out.", UNUSABLE)
+    if file is None and sys.stdin.isatty():
+        raise click.UsageError("name FILE", context)
+    return read(file)
 
 
-def _document(file: Path | None, given: dict[str, Any]) -> object:
+def _beside(document: dict[str, Any], member: str, option: str | None) -> str | None:
+    """What the file says beside the draft, taken out of it; the option goes before."""
+    value = document.pop(member, None)
+    if value is not None and not isinstance(value, str):
+        raise Failure(f"/{member} is no text", status=UNUSABLE)
+    return option or value
+
+
+def _document(context: click.Context, file: Path | None, given: dict[str, Any]) -> object:
     """The draft: what is in the file, with what the options say."""
     from postroom.app.operations.outbox import read_draft
 
@@ -75,16 +101,31 @@ def _document(file: Path | None, given: dict[str, Any]) -> object:
         "bcc": list(given["bcc"]),
         "subject": given["subject"],
         "text": sys.stdin.read() if given["text"] == "-" else given["text"],
-        "html": given["html"].read_text("utf-8") if given["html"] else None,
+        "html": _html(given["html"]) if given["html"] else None,
         "attachments": [_attachment(path) for path in given["attach"]],
-        "in_reply_to_message": given["answered"],
+        "in_reply_to_message": given["reply_to_message"],
         "quote": given["quote"] or None,
     }
     said = {name: value for name, value in said.items() if value not in (None, [])}
     if file is None and said:
         return said
+    if file is None and sys.stdin.isatty():
+        raise click.UsageError("name --to and --text, or FILE", context)
     document = read_draft(file)
+    if isinstance(document, dict) and "raw" in document:
+        raise Failure("/raw is not taken here", "A message as it is needs --raw, and is FILE itself.", UNUSABLE)
     return {**document, **said} if isinstance(document, dict) else document
+
+
+def _html(file: Path) -> str:
+    from postroom.app.operations.outbox import read
+
+    try:
+        return read(file).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Failure(
+            f"--html {file} is not text in UTF-8", f"Octet {error.start + 1} is the first that is not.", UNUSABLE
+        ) from None
 
 
 def _attachment(path: Path) -> dict[str, str]:
@@ -117,7 +158,7 @@ def list_(
     from postroom.app.operations import outbox as operations
 
     live = live_of(context)
-    asked = _asked(context, client, states, recipient)
+    asked = _asked(live, client, states, recipient)
     run_to_end(lambda: operations.list_submissions(live, asked, limit=limit, as_json=as_json))
 
 
@@ -145,7 +186,9 @@ def cancel(context: click.Context, ids: tuple[str, ...], as_json: bool) -> None:
     live = live_of(context)
     context.exit(
         run_to_end(
-            lambda: operations.change(live, ids, "taken back", lambda core, id_: core.store.outbox.cancel(id_), as_json=as_json)
+            lambda: operations.change(
+                live, ids, lambda core, id_: core.store.outbox.cancel(id_), lambda _: ["taken back"], as_json=as_json
+            )
         )
     )
 
@@ -164,12 +207,20 @@ def replay(context: click.Context, ids: tuple[str, ...], via: str | None, failed
     live = live_of(context)
     if bool(ids) == failed:
         raise Failure("name submissions, or all that failed with --failed", status=UNUSABLE)
-    section = _section(context, via)
-    chosen = ids or run_to_end(lambda: operations.ids_of(live, _asked(context, client, ("failed",), None)))
+    if client and not failed:
+        raise Failure("--client goes with --failed", "--via names the smtp-client that sends them from now on.", UNUSABLE)
+    section = _sender(live, via) if via else None
+    chosen = ids
+    if failed:
+        asked = _asked(live, client, ("failed",), None)
+        chosen = run_to_end(lambda: operations.ids_of(live, asked))
+        if not chosen:
+            click.echo("Nothing failed.", err=True)
+            return
     context.exit(
         run_to_end(
             lambda: operations.change(
-                live, chosen, "sent again", lambda core, id_: core.store.outbox.replay(id_, section), as_json=as_json
+                live, chosen, lambda core, id_: core.store.outbox.replay(id_, section), operations.replayed, as_json=as_json
             )
         )
     )
@@ -191,29 +242,31 @@ def resolve(context: click.Context, ids: tuple[str, ...], outcome: str, recipien
     context.exit(
         run_to_end(
             lambda: operations.change(
-                live, ids, "resolved", lambda core, id_: core.store.outbox.resolve(id_, to, recipient), as_json=as_json
+                live, ids, lambda core, id_: core.store.outbox.resolve(id_, to, recipient), operations.resolved, as_json=as_json
             )
         )
     )
 
 
-def _asked(context: click.Context, client: str | None, states: tuple[str, ...], recipient: str | None) -> Any:
+def _asked(live: Live, client: str | None, states: tuple[str, ...], recipient: str | None) -> Any:
     from postroom.app.operations.submissions import STATES
     from postroom.model import WorkState
     from postroom.store.outbox_rows import Asked
 
     by_name = {name.replace(" ", "-"): WorkState(value) for value, name in STATES.items()}
-    return Asked(client=_section(context, client), states=tuple(by_name[state] for state in states), address=recipient)
+    return Asked(client=_section(live, client), states=tuple(by_name[state] for state in states), address=recipient)
 
 
-def _section(context: click.Context, client: str | None) -> str | None:
+def _section(live: Live, client: str | None) -> str | None:
+    """Whose submissions are meant; one that is no longer configured is meant by its whole name."""
+    return client if client is None or client.startswith("smtp-client-") else _sender(live, client)
+
+
+def _sender(live: Live, name: str) -> str:
+    """The smtp-client of the file that a whole or a short name means."""
     from postroom.errors import ConfigError
 
-    if client is None:
-        return None
     try:
-        return live_of(context).find_client(client)
+        return live.find_client(name, live.configuration.sender_sections)
     except ConfigError as error:
-        if client.startswith("smtp-client"):
-            return client  # one that is no longer configured is meant by its whole name
-        raise Failure(error.detail, status=UNUSABLE) from None
+        raise Failure(error.detail.replace("no client is", "no smtp-client is"), status=UNUSABLE) from None

@@ -96,7 +96,7 @@ def looked(outgoing: Outgoing, sighting: Sighting, *, in_doubt: InDoubt, now: fl
         WorkState.WAITING,
         0.0,
         outgoing.work.first_failed_at,
-        f"in doubt: {why}; postroom outbox resolve {outgoing.public_id}",
+        f"in doubt: {why}; postroom outbox resolve {outgoing.public_id} --as sent|resend|failed",
     )
 
 

@@ -100,6 +100,11 @@ class Store:
         """This process's name in leases and claims."""
         return self._processes.holder
 
+    @property
+    def alone(self) -> bool:
+        """Whether no other process uses this data directory now."""
+        return self._processes.alone()
+
     def close(self) -> None:
         """Finish what waits, and let everything go."""
         self._db.close()

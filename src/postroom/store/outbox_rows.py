@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from postroom.errors import NotFound, StateRefused
+from postroom.errors import Ambiguous, NotFound, StateRefused
 from postroom.model import WORK_MOVES, Reference, WorkState
 from postroom.outbound import RECIPIENT_MOVES, Handed, LaneCounts, Passage, RecipientRow, RecipientState, SubmissionRow
 
@@ -21,7 +21,7 @@ SELECT s.public_id, w.lane, s.owner, w.state, w.attempts, w.not_before, w.fault,
 FROM submissions s JOIN work w ON w.id = s.work"""
 _PASSAGES = "SELECT at, event, address, words FROM passages WHERE submission = ? ORDER BY id"
 _REFERENCE = 'SELECT segment, "offset", length, digest FROM submissions WHERE id = ?'
-_WORK = "SELECT w.id, w.state FROM submissions s JOIN work w ON w.id = s.work WHERE s.id = ?"
+_WORK = "SELECT w.id, w.state, s.public_id FROM submissions s JOIN work w ON w.id = s.work WHERE s.id = ?"
 _CLAIMED = "SELECT w.id, w.holder FROM submissions s JOIN work w ON w.id = s.work WHERE s.id = ? AND w.state = 'leased'"
 # SQLite uses an index on part of the work only where that part's own condition stands in the question.
 _COUNTS = """
@@ -36,10 +36,26 @@ _MOVE_WORK = "UPDATE work SET state = ?2, not_before = ?3, token = token + 1, ho
 _FRESH = "UPDATE work SET attempts = 0, first_failed_at = NULL WHERE id = ?"
 _LANE = "UPDATE work SET lane = ?2 WHERE id = ?1"
 _STATES = "SELECT DISTINCT state FROM recipients WHERE submission = ?"
-_MOVE = "UPDATE recipients SET state = ?3, at = ?4 WHERE submission = ?1 AND state = ?2 AND (?5 IS NULL OR address = ?5)"
+_MOVE = "UPDATE recipients SET state = ?3, at = ?4 WHERE submission = ?1 AND state = ?2"
+_RESOLVE = """
+UPDATE recipients SET state = ?2, at = ?3, code = 0, enhanced = '', words = ?5
+WHERE submission = ?1 AND state = 'doubt' AND (?4 IS NULL OR address = ?4)"""
 _NOTE = "INSERT INTO passages (submission, at, event, address, words) VALUES (?, ?, ?, ?, ?)"
 
 _S = RecipientState
+
+RESOLVED = "resolved by a person"
+"""The words of a recipient whose doubt a person ended: what they were is in the history."""
+
+STATES = {
+    WorkState.READY: "queued",
+    WorkState.LEASED: "sending",
+    WorkState.DONE: "sent",
+    WorkState.WAITING: "in doubt",
+    WorkState.DEAD: "failed",
+    WorkState.CANCELLED: "cancelled",
+}
+"""A submission's state for people, by the state of its work."""
 
 
 class Asked(NamedTuple):
@@ -56,12 +72,13 @@ class Asked(NamedTuple):
 
 
 def number_of(db: apsw.Connection, public_id: str) -> int:
-    """The row of a submission by its id, or by the beginning of it. Raises ``NotFound``."""
+    """The row of a submission by its id, or by the beginning of it. Raises ``NotFound``, ``Ambiguous``."""
     rows: Any = db.execute(_NUMBER, (public_id.lower(),)).fetchall()
     exact = [row for row in rows if row[1] == public_id.lower()]
     if len(exact or rows) != 1 or not public_id:
-        many = "more than one submission begins" if rows else "no submission begins"
-        raise NotFound(f"{many} with '{public_id}'")
+        if rows:
+            raise Ambiguous(f"more than one submission begins with '{public_id}'")
+        raise NotFound(f"no submission begins with '{public_id}'")
     return int((exact or rows)[0][0])
 
 
@@ -149,14 +166,14 @@ def abandoned(db: apsw.Connection, number: int, living: Callable[[str], bool]) -
 
 def cancel(db: apsw.Connection, number: int, now: float) -> None:
     """Take a submission back. Raises ``StateRefused`` where a server may have it, or nothing is left to take back."""
-    work, state = _work(db, number)
+    work, state, public_id = _work(db, number)
     states = {str(found) for (found,) in db.execute(_STATES, (number,)).fetchall()}
     if _S.SENDING.value in states:
         raise StateRefused("it is just being handed to the server", remedy="Look again in a moment.")
     if _S.DOUBT.value in states:
-        raise StateRefused("the server may have accepted it", remedy="Resolve the doubt: postroom outbox resolve ID.")
+        raise StateRefused("the server may have accepted it", remedy=f"Resolve the doubt: {_resolving(public_id)}.")
     if state not in (WorkState.READY, WorkState.LEASED, WorkState.WAITING) or _S.PENDING.value not in states:
-        raise StateRefused(f"it is {state.value}: nothing is left to take back", remedy="Nothing is to be done.")
+        raise StateRefused(f"it is {STATES[state]}: nothing is left to take back", remedy="Nothing is to be done.")
     if state is WorkState.LEASED:  # claimed, and not begun: the claim is taken away first
         _move_work(db, work, state, WorkState.READY, 0)
         state = WorkState.READY
@@ -167,9 +184,12 @@ def cancel(db: apsw.Connection, number: int, now: float) -> None:
 
 def replay(db: apsw.Connection, number: int, now: float, client: str | None) -> None:
     """Send again what failed, or at once what waits. Raises ``StateRefused``."""
-    work, state = _work(db, number)
+    work, state, public_id = _work(db, number)
+    if state is WorkState.WAITING:
+        raise StateRefused("it is in doubt: the server may have accepted it", remedy=f"Resolve the doubt: {_resolving(public_id)}.")
     if state not in (WorkState.DEAD, WorkState.READY):
-        raise StateRefused(f"it is {state.value}, and only what failed or waits is replayed", remedy="See postroom outbox show ID.")
+        words = f"it is {STATES[state]}, and only what failed or waits to be sent is sent again"
+        raise StateRefused(words, remedy=f"See postroom outbox show {public_id}.")
     if state is WorkState.DEAD:
         _move(db, number, _S.FAILED, _S.PENDING, now)
     _move_work(db, work, state, WorkState.READY, 0)
@@ -181,20 +201,26 @@ def replay(db: apsw.Connection, number: int, now: float, client: str | None) -> 
 
 def resolve(db: apsw.Connection, number: int, now: float, to: RecipientState, address: str | None) -> None:
     """End doubts. Raises ``StateRefused`` where there is none."""
-    work, state = _work(db, number)
+    work, state, public_id = _work(db, number)
     if state is WorkState.LEASED:
         raise StateRefused("it is being worked on", remedy="Look again in a moment.")
-    if not _move(db, number, _S.DOUBT, to, now, address):
+    _check_move(_S.DOUBT, to)
+    db.execute(_RESOLVE, (number, to.value, now, address, RESOLVED))
+    if not db.changes():
         whom = f" about {address}" if address else ""
-        raise StateRefused(f"there is no doubt{whom}", remedy="See postroom outbox show ID.")
+        raise StateRefused(f"there is no doubt{whom}: it is {STATES[state]}", remedy=f"See postroom outbox show {public_id}.")
     db.execute(_NOTE, (number, now, "resolved", address or "", {_S.PENDING: "to be sent again"}.get(to, to.value)))
     # Whoever claims it next finds what is left to do, if only that all is done.
     _move_work(db, work, state, WorkState.READY, 0)
 
 
-def _work(db: apsw.Connection, number: int) -> tuple[int, WorkState]:
+def _work(db: apsw.Connection, number: int) -> tuple[int, WorkState, str]:
     row: Any = db.execute(_WORK, (number,)).fetchone()
-    return int(row[0]), WorkState(row[1])
+    return int(row[0]), WorkState(row[1]), str(row[2])
+
+
+def _resolving(public_id: str) -> str:
+    return f"postroom outbox resolve {public_id} --as sent|resend|failed"
 
 
 def _move_work(db: apsw.Connection, work: int, before: WorkState, after: WorkState, not_before: float) -> None:
@@ -203,13 +229,14 @@ def _move_work(db: apsw.Connection, work: int, before: WorkState, after: WorkSta
     db.execute(_MOVE_WORK, (work, after.value, not_before))
 
 
-def _move(
-    db: apsw.Connection, number: int, before: RecipientState, after: RecipientState, now: float, address: str | None = None
-) -> int:
+def _move(db: apsw.Connection, number: int, before: RecipientState, after: RecipientState, now: float) -> None:
+    _check_move(before, after)
+    db.execute(_MOVE, (number, before.value, after.value, now))
+
+
+def _check_move(before: RecipientState, after: RecipientState) -> None:
     if after not in RECIPIENT_MOVES[before]:
         raise StateRefused(f"a recipient does not go from {before.value} to {after.value}")
-    db.execute(_MOVE, (number, before.value, after.value, now, address))
-    return db.changes()
 
 
 def _row(row: Any) -> SubmissionRow:

@@ -39,6 +39,10 @@ class Processes:
         finally:
             os.close(file)
 
+    def alone(self) -> bool:
+        """Whether no other process that uses the directory lives."""
+        return not any(_locked(path) for path in self._directory.glob("*.process") if path != self._path(self.holder))
+
     def close(self) -> None:
         """Leave."""
         self._path(self.holder).unlink(missing_ok=True)
@@ -46,3 +50,19 @@ class Processes:
 
     def _path(self, holder: str) -> Path:
         return self._directory / f"{holder}.process"
+
+
+def _locked(path: Path) -> bool:
+    """Whether a process holds its lock. No file is removed: this may be that of a process which is about to lock it."""
+    try:
+        file = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(file)

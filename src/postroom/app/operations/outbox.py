@@ -21,10 +21,11 @@ from postroom.clock import SystemClock
 from postroom.errors import DraftRefused, NotFound, PostroomError
 from postroom.mime.raw import RawEnvelope
 from postroom.model import WorkState
-from postroom.outbound import LaneCounts, SubmissionRow
-from postroom.store.outbox_rows import Asked
+from postroom.outbound import LaneCounts, RecipientRow, RecipientState, SubmissionRow
+from postroom.store.outbox_rows import RESOLVED, Asked
 
 _COLOURS = {"queued": "cyan", "sending": "cyan", "sent": "green", "in doubt": "yellow", "failed": "red", "cancelled": "white"}
+_ILL = {RecipientState.FAILED: "failed", RecipientState.DOUBT: "in doubt", RecipientState.BOUNCED: "bounced"}
 _TAKEN_UP = 2.0  # seconds that a running service has to begin with what was handed in
 _LOOK = 0.2
 
@@ -56,7 +57,24 @@ async def send(
             print_json({**as_dict(row), "new": new})
         else:
             _print_handed(row, new=new, waited=wait)
-    return FAILED if wait and row.state in (WorkState.DEAD, WorkState.WAITING) else 0
+            _print_when(core, row)
+    return FAILED if wait and not _well(row) else 0
+
+
+def _well(row: SubmissionRow) -> bool:
+    """Whether all is sent, or nothing was tried yet."""
+    untried = row.state is WorkState.READY and not row.attempts
+    return (untried or row.state is WorkState.DONE) and not any(known.state in _ILL for known in row.recipients)
+
+
+def _print_when(core: Core, row: SubmissionRow) -> None:
+    """When it is sent, where that is not about now."""
+    if row.state is not WorkState.READY:
+        return
+    if row.send_at > (now := core.clock.now()):
+        click.echo(f"  it is sent at {shown_time(row.send_at)} (in {shown_span(row.send_at - now)})", err=True)
+    if core.store.alone:
+        click.echo("  no service runs now; postroom run sends it", err=True)
 
 
 def _refused(error: DraftRefused, *, as_json: bool) -> int:
@@ -99,14 +117,32 @@ async def _awaited(core: Core, row: SubmissionRow) -> SubmissionRow:
 
 def _print_handed(row: SubmissionRow, *, new: bool, waited: bool) -> None:
     again = "" if new else " (handed in before with the same key)"
-    state = state_of(row)
-    click.echo(f"{row.id}  {click.style(state, fg=_COLOURS[state])} by {row.client}{again}")
+    click.echo(f"{row.id}  {_standing(row)} by {row.client}{again}")
     if not waited:
         click.echo(f"  postroom outbox show {row.id[:23]} tells what becomes of it", err=True)
         return
     for known in row.recipients:
-        reply = " ".join(part for part in (str(known.code or ""), known.enhanced, known.words) if part)
-        click.echo(f"  {known.address}: {known.state.value}{': ' if reply else ''}{reply}")
+        click.echo(f"  {_recipient(known)}")
+
+
+def _standing(row: SubmissionRow) -> str:
+    """Its state, with what is not well of it where the state alone does not say it."""
+    state = state_of(row)
+    words = [f"attempt {row.attempts} was refused or lost"] if row.state is WorkState.READY and row.attempts else []
+    for ill, word in _ILL.items():
+        number = sum(known.state is ill for known in row.recipients)
+        if number and (word != state or number < len(row.recipients)):
+            words.append(f"{number} of {len(row.recipients)} {word}")
+    return click.style(state, fg=_COLOURS[state]) + (f" ({', '.join(words)})" if words else "")
+
+
+def _recipient(known: RecipientRow, *, when: bool = False) -> str:
+    """What became of a recipient, with the server's words."""
+    state = f"{known.state.value} at {shown_time(known.at)}" if when and known.at else known.state.value
+    if known.words == RESOLVED:
+        return f"{known.address}: {state} ({known.words})"
+    reply = " ".join(part for part in (str(known.code or ""), known.enhanced, known.words) if part)
+    return f"{known.address}: {state}{': ' if reply else ''}{reply}"
 
 
 # --- looking ------------------------------------------------------------------------------------------------------------
@@ -121,8 +157,9 @@ async def list_submissions(live: Live, asked: Asked, *, limit: int | None, as_js
             return
         rows = [row async for row in core.store.outbox.pages(asked, limit or 50)]
         counts = await core.store.outbox.counts()
-    for line in summary(counts):
-        click.echo(line)
+    if asked == Asked(client=asked.client):  # it counts all of a client
+        for line in summary({client: count for client, count in counts.items() if asked.client in (None, client)}):
+            click.echo(line)
     if not rows:
         click.echo("No submission is here." if asked == Asked() else "No submission is like that.")
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
@@ -152,7 +189,7 @@ def _line(row: SubmissionRow, width: int) -> str:
     state = state_of(row)
     people = row.recipients[0].address if row.recipients else ""
     more = f" +{len(row.recipients) - 1}" if len(row.recipients) > 1 else ""
-    start = f"{row.id[:23]}  {shown_time(row.created_at)[:16].replace('T', ' ')}  "
+    start = f"{row.id[:23]}  {shown_time(row.created_at)[:16].replace('T', ' ')}Z  "
     left = f"{_short(row.client.removeprefix('smtp-client-'), 14):14}  {_short(people + more, 30):30}  "
     rest = max(width - len(start) - len(left) - 11, 20)
     return start + click.style(f"{state:9}", fg=_COLOURS[state]) + "  " + left + _short(row.subject or "(no subject)", rest)
@@ -180,10 +217,9 @@ async def show(live: Live, public_id: str, *, as_json: bool, raw: bool) -> None:
 
 def described(row: SubmissionRow, now: float) -> list[str]:
     """A submission for people."""
-    state = state_of(row)
     facts = {
         "id": row.id,
-        "state": click.style(state, fg=_COLOURS[state]) + (f", {row.attempts} attempts" if row.attempts > 1 else ""),
+        "state": _standing(row) + (f", {row.attempts} attempts" if row.attempts > 1 else ""),
         "client": row.client,
         "from": row.mail_from or "<> (the null reverse-path)",
         "subject": row.subject,
@@ -195,10 +231,7 @@ def described(row: SubmissionRow, now: float) -> list[str]:
         "fault": row.fault,
     }
     lines = [f"{name + ':':12} {value}" for name, value in facts.items() if value]
-    for known in row.recipients:
-        reply = " ".join(part for part in (str(known.code or ""), known.enhanced, known.words) if part)
-        lines.append(f"  {known.address}: {known.state.value}{': ' if reply else ''}{reply}")
-    return lines
+    return lines + [f"  {_recipient(known, when=True)}" for known in row.recipients]
 
 
 def _next(row: SubmissionRow, now: float) -> str:
@@ -211,9 +244,15 @@ def _next(row: SubmissionRow, now: float) -> str:
 
 
 async def change(
-    live: Live, ids: Sequence[str], done: str, verb: Callable[[Core, str], Awaitable[SubmissionRow]], *, as_json: bool
+    live: Live,
+    ids: Sequence[str],
+    verb: Callable[[Core, str], Awaitable[SubmissionRow]],
+    done: Callable[[SubmissionRow], Sequence[str]],
+    *,
+    as_json: bool,
 ) -> int:
-    """Do something to each of the submissions; what cannot be done to one holds up no other. The exit status."""
+    """Do something to each of the submissions; what cannot be done to one holds up no other. ``done`` says what was done, in
+    lines. The exit status."""
     status = 0
     async with core_of(live) as core:
         for public_id in ids:
@@ -226,8 +265,20 @@ async def change(
                 else:
                     click.echo(f"{public_id}: {click.style(str(error), fg='red')}. {error.remedy}", err=True)
                 continue
-            print_json(as_dict(row)) if as_json else click.echo(f"{row.id}  {done}: {state_of(row)}")
+            if (lead := row.send_at - core.clock.now()) > 0 and row.state is WorkState.READY:
+                click.echo(f"{row.id}  goes ahead of its time, {shown_time(row.send_at)} (in {shown_span(lead)})", err=True)
+            print_json(as_dict(row)) if as_json else click.echo(f"{row.id}  " + "\n  ".join(done(row)))
     return status
+
+
+def replayed(row: SubmissionRow) -> list[str]:
+    """That a submission is sent again, or ahead of its next attempt."""
+    return [f"queued to be sent now by {row.client}"]
+
+
+def resolved(row: SubmissionRow) -> list[str]:
+    """What became of the recipients that were in doubt."""
+    return ["resolved", *(_recipient(known) for known in row.recipients if known.words == RESOLVED)]
 
 
 async def ids_of(live: Live, asked: Asked) -> list[str]:
@@ -236,13 +287,19 @@ async def ids_of(live: Live, asked: Asked) -> list[str]:
         return [row.id async for row in core.store.outbox.pages(asked)]
 
 
+def read(file: Path | None) -> bytes:
+    """What is in a file, or comes by the standard input. Raises ``Failure``."""
+    try:
+        return sys.stdin.buffer.read() if file is None or str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        remedy = "Name a file that can be read, or - for the standard input."
+        raise Failure(f"{file} cannot be read: {error.strerror}", remedy, UNUSABLE) from None
+
+
 def read_draft(file: Path | None) -> object:
     """A draft's JSON from a file or the standard input. Raises ``Failure``."""
     try:
-        octets = sys.stdin.buffer.read() if file is None or str(file) == "-" else file.read_bytes()
-        return json.loads(octets)
-    except OSError as error:
-        raise Failure(f"{file}: {error.strerror}", status=UNUSABLE) from None
+        return json.loads(read(file))
     except (ValueError, RecursionError) as error:
         place = "the standard input" if file is None or str(file) == "-" else str(file)
         remedy = "docs/guides/sending.md shows a draft; a message as it is needs --raw."
@@ -262,7 +319,7 @@ def moment(text: str) -> float:
         read = datetime.datetime.fromisoformat(text)
     except ValueError:
         valid = "a time as 2026-11-30T09:00:00+01:00, or a span from now as 90s, 10m, 2h"
-        raise Failure(f"--at {text} is no time", f"Valid is {valid}.", UNUSABLE) from None
+        raise Failure(f"{text} is no time to send at", f"Valid is {valid}.", UNUSABLE) from None
     return (read if read.tzinfo else read.astimezone()).timestamp()
 
 

@@ -29,6 +29,7 @@ from postroom.mime.original import Original, original_of
 from postroom.mime.raw import RawEnvelope, take_raw
 from postroom.outbound import Composed, Handed, Passage, RecipientState, SubmissionRow
 from postroom.settings import SmtpClient
+from postroom.store import outbox_rows
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ LIMITS = DraftLimits()
 _DOMAIN = re.compile(r"@([A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?)(?![^>\s])")
 _SMALL = 32 * 1024  # octets that are composed within a millisecond: no longer than a hand-over takes where cores are busy
 _VALUE = 64  # octets that a value of a draft counts for beside its text
+_NAMED = 10  # accounts that a fault names, and addresses of each
 _ORIGINAL = 25 * 1024 * 1024  # octets of a message that is answered or forwarded
 
 
@@ -180,17 +182,34 @@ def _sender(core: Core, composed: Composed, hand: Hand) -> SmtpClient:
     address = composed.envelope.mail_from
     section = hand.client or core.live.route(address)
     client = core.live.sender(section) if section is not None else None
-    known = ", ".join(one for one in core.live.configuration.senders if not hand.among or one in hand.among) or "none"
+    among = [one for one in core.live.configuration.senders if not hand.among or one in hand.among]
+    pointer, value = ("/client", hand.client) if hand.client else ("/from", address)
     if client is not None and hand.among and client.section not in hand.among:
-        problem = f"[{client.section}] sends for this address, and the key does not name it"
-        raise DraftRefused([DraftFault("/from", address, problem, f"an address of {known}")])
-    if client is not None:
+        problem = (
+            "the key does not name it"
+            if hand.client
+            else f"[{client.section}] sends for this address, and the key does not name it"
+        )
+    elif client is not None:
         return client
-    if section is None:
-        problem, valid = "no account sends for this address", f"an address of an smtp-client ({known}), or one without addresses"
+    elif section is None:
+        problem = "no account sends for this address"
+    elif section in core.live.configuration.faulty:
+        problem = f"[{section}] has a fault and cannot send; postroom check names it"
     else:
-        problem, valid = f"[{section}] is no account that runs", known
-    raise DraftRefused([DraftFault("/from", address, problem, valid)])
+        problem = f"[{section}] is no account that runs"
+    raise DraftRefused([DraftFault(pointer, value, problem, _known_senders(core, among, addresses=not hand.client))])
+
+
+def _known_senders(core: Core, sections: list[str], *, addresses: bool) -> str:
+    """The accounts that can send, for people: each with the ``addresses`` that it sends for, so many as can be read."""
+    words = []
+    for section in sections[:_NAMED]:
+        client = core.live.sender(section)
+        served = (", ".join(client.addresses[:_NAMED]) or "any address") if client is not None else ""
+        words.append(f"{served} ({section})" if addresses else section)
+    more = f", and {len(sections) - _NAMED} more accounts" if len(sections) > _NAMED else ""
+    return (", ".join(words) or "none: no smtp-client can send") + more
 
 
 def _finished(composed: Composed, client: SmtpClient, now: float) -> Composed:
@@ -242,7 +261,7 @@ def as_dict(row: SubmissionRow) -> dict[str, object]:
     }
 
 
-STATES = {"ready": "queued", "leased": "sending", "done": "sent", "waiting": "in doubt", "dead": "failed", "cancelled": "cancelled"}
+STATES = {state.value: word for state, word in outbox_rows.STATES.items()}
 """A submission's state for people, by the state of its work."""
 
 
