@@ -363,10 +363,9 @@ async def test_a_rate_or_quota_parks_the_account_for_as_long_as_the_server_asks(
     office.account = account(pool_size=4)
     await office.hand_in(40)
     quota = Throttled("550 5.4.5 daily sending quota exceeded", retry_after=3600)
+    for number in range(8, 40):
+        office.server.plans[b"%04d" % number] = [Plan(raises=quota)]
     async with office.running() as sender:
-        await until(lambda: len(office.server.taken) >= 8)
-        for number in range(40):
-            office.server.plans[b"%04d" % number] = [Plan(raises=quota)]
         await until(lambda: sender.standing.parked_for > 0)
         assert sender.standing.parked_for >= 3600
         assert not office.observer.of(events.LIMIT_LEARNED)
