@@ -297,3 +297,15 @@ async def test_a_sender_is_told_what_acts_at_once_and_none_is_told_without_need(
         here.file.write_text(text + other)
         service.reload()
     assert told == [A]
+
+
+async def test_what_acts_at_the_next_start_is_told_once(tmp_path: Path) -> None:
+    here = Here(tmp_path, SENDER)
+    async with here.service() as service:
+        here.file.write_text(SENDER + "[smtp-listener]\nlisten = 127.0.0.1:2525\n")
+        service.reload()
+        service.reload()
+        waiting = [
+            record for record in map(json.loads, here.stream.getvalue().splitlines()) if record["event"] == "waiting_for_start"
+        ]
+        assert [record["section"] for record in waiting] == ["smtp-listener"]
