@@ -43,6 +43,12 @@ CLIENT_CHANGED = Event(
 RESTART_PENDING = Event(
     "restart_pending", "info", "A changed smtp-client goes on as it is until it is restarted.", ("client", "options")
 )
+WAITING_FOR_START = Event(
+    "waiting_for_start",
+    "warning",
+    "A section was changed whose values act only when the service is started again; told once.",
+    ("section",),
+)
 CONNECTED = Event("connected", "info", "A client is logged in.", ("client", "server"))
 READ = Event("read", "info", "A cycle brought messages.", ("client", "folder", "captured", "matched", "octets", "left"))
 UNCHANGED = Event("unchanged", "debug", "A cycle found nothing new.", ("client", "folder"))
@@ -161,20 +167,22 @@ SENT = Event("sent", "info", "A server took a submission over.", ("client", "id"
 DEFERRED = Event(
     "deferred",
     "warning",
-    "A submission was refused for now, by some of its recipients at least; it is tried again.",
-    ("client", "id", "message_id", "error", "seconds"),
+    "A submission was refused for now, by some of its recipients at least; it is tried again. The words are those of "
+    "the first of them.",
+    ("client", "id", "message_id", "error", "recipients", "seconds"),
 )
 UNDELIVERED = Event(
     "undelivered",
     "error",
-    "A submission was refused for good, by some of its recipients at least; it is kept for a replay.",
-    ("client", "id", "message_id", "error"),
+    "A submission was refused for good, by some of its recipients at least; it is kept for a replay. The words are those of "
+    "the first recipient that failed.",
+    ("client", "id", "message_id", "error", "recipients"),
 )
 IN_DOUBT = Event(
     "in_doubt",
     "warning",
     "The connection was lost before the server's answer: nobody knows whether it took a submission over.",
-    ("client", "id", "message_id", "error"),
+    ("client", "id", "message_id", "error", "recipients"),
 )
 HELD = Event("held", "error", "A submission in doubt waits for a person.", ("client", "id", "message_id", "error"))
 PARKED = Event(

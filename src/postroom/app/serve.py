@@ -67,6 +67,7 @@ class Service:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     told: set[tuple[str, str]] = field(default_factory=set)  # properties without effect, by section
     awaited: dict[str, list[str]] = field(default_factory=dict)  # by section, the options told of that wait for a restart
+    at_start: tuple[str, ...] = ()  # sections told of that wait for the next start
     listening: Keeping | None = None
 
     def reload(self) -> None:
@@ -90,6 +91,10 @@ class Service:
             if self.awaited.get(section) != options:
                 self.log.event(events.RESTART_PENDING, client=section, options=", ".join(options))
         self.awaited = awaited
+        for section in changes.waiting:
+            if section not in self.at_start:
+                self.log.event(events.WAITING_FOR_START, section=section)
+        self.at_start = changes.waiting
         if changes.applications:
             self.log.event(events.APPLICATIONS_CHANGED, applications=", ".join(changes.applications))
             self.supervisor.worker.tell()  # a new one begins

@@ -120,7 +120,7 @@ def _tokens(facts: Facts, now: float) -> Iterator[Ending]:
     last = facts.used_at if facts.used_at is not None else facts.consented_at
     if last is not None and facts.unused_days:
         words = f"the refresh token ends if it is not used for {facts.unused_days} days"
-        remedy = f"Let Postroom read the mailbox before, or run: postroom check {facts.client}"
+        remedy = f"Let Postroom {_used(facts)} before, or run: postroom check {facts.client}"
         yield Ending(facts.client, "refresh-token-unused", last + facts.unused_days * DAY, words, remedy, certain=False)
 
 
@@ -135,9 +135,14 @@ def _testing(facts: Facts, again: str, now: float) -> Iterator[Ending]:
     yield Ending(facts.client, "testing", at, words, f"{_PUBLISH} {again}.", certain=bool(facts.testing))
     last = facts.used_at if facts.used_at is not None else facts.consented_at
     if facts.testing and now - last > _IDLE and at > now:
-        words = "in testing a refresh token may stop working when the mailbox is not used for a few days"
-        remedy = f"Let Postroom read the mailbox, or run: postroom check {facts.client}"
+        words = "in testing a refresh token may stop working when it is not used for a few days"
+        remedy = f"Let Postroom {_used(facts)}, or run: postroom check {facts.client}"
         yield Ending(facts.client, "testing-unused", last + _IDLE + DAY, words, remedy, certain=False)
+
+
+def _used(facts: Facts) -> str:
+    """How the token of a client is used."""
+    return "send by this account" if facts.type == "SMTP" else "read the mailbox"
 
 
 def _application(facts: Facts) -> Iterator[Ending]:

@@ -19,6 +19,7 @@ from postroom.app.config import Live, load
 from postroom.app.core import Core
 from postroom.app.metrics import readiness
 from postroom.app.observing import Log
+from postroom.app.operations.shown import fitted
 from postroom.app.operations.status import ClientStatus, as_lines, status
 from postroom.app.serve import Service, assembled
 from postroom.clock import SystemClock
@@ -297,3 +298,37 @@ async def test_a_sender_is_told_what_acts_at_once_and_none_is_told_without_need(
         here.file.write_text(text + other)
         service.reload()
     assert told == [A]
+
+
+async def test_what_acts_at_the_next_start_is_told_once(tmp_path: Path) -> None:
+    here = Here(tmp_path, SENDER)
+    async with here.service() as service:
+        here.file.write_text(SENDER + "[web]\nlisten = 127.0.0.1:9999\n")
+        service.reload()
+        service.reload()
+        waiting = [
+            record for record in map(json.loads, here.stream.getvalue().splitlines()) if record["event"] == "waiting_for_start"
+        ]
+        assert [record["section"] for record in waiting] == ["web"]
+
+
+async def test_several_faults_of_a_client_have_a_line_each(tmp_path: Path) -> None:
+    here = Here(tmp_path, SENDER + "port = none\nconnect-timeout = soon\n")
+    async with here.service():
+        shown = await _status(here.live)
+    _, first, second, remedy = as_lines([shown], colour=False)
+    assert "port = 'none'" in first
+    assert "connect-timeout = 'soon'" in second
+    assert remedy.strip() == "→ Correct the named lines."
+    assert "\n" not in str(shown.as_dict()["fault"])
+
+
+def test_long_lines_fit_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    line = "    " + "→ " + "look at it " * 12
+    assert list(fitted([line])) == [line]  # nobody looks at a terminal
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    first, *others = fitted([line.rstrip()])
+    assert others
+    assert all(len(each) <= 60 for each in (first, *others))
+    assert all(each.startswith(("      look", "      at", "      it")) for each in others)

@@ -53,7 +53,9 @@ def test_a_token_that_is_not_used_ends_by_and_by() -> None:
     ending = only(replace(NOTHING, consented_at=NOW - 50 * DAY, used_at=NOW - 10 * DAY, unused_days=90))
     assert (ending.what, ending.at, ending.certain) == ("refresh-token-unused", NOW + 80 * DAY, False)
     assert "90 days" in ending.words
-    assert "postroom check pop-client-a" in ending.remedy
+    assert ending.remedy == "Let Postroom read the mailbox before, or run: postroom check pop-client-a"
+    sends = only(replace(NOTHING, type="SMTP", consented_at=NOW - 50 * DAY, used_at=NOW - 10 * DAY, unused_days=90))
+    assert sends.remedy == "Let Postroom send by this account before, or run: postroom check pop-client-a"
 
 
 def test_a_token_that_was_never_used_counts_from_the_consent() -> None:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from postroom import events
+from postroom.app.binding import unbound
 from postroom.app.listener.conversation import HANDSHAKE, Conversation, Desk
 from postroom.app.listener.intake import Intake
 from postroom.clock import Clock
-from postroom.errors import ConnectError, TlsError
+from postroom.errors import TlsError
 from postroom.events import Observer
 from postroom.net.accepted import Accepted
 from postroom.settings import ListenerSettings, Security
@@ -87,10 +88,7 @@ class Listener:
                 lambda: Accepted(self._converse), host, port, ssl=implicit, ssl_handshake_timeout=shake
             )
         except OSError as error:
-            raise ConnectError(
-                f"smtp-listener.listen {host}:{port}: {error.strerror}",
-                remedy="Another program has the port, or this machine no such address: set listen in the section smtp-listener.",
-            ) from error
+            raise unbound("smtp-listener.listen", host, port, error) from error
         self._observer.event(events.LISTENING, address=self.address, security=self._settings.security.value)
         return self
 

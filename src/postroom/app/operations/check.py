@@ -14,6 +14,7 @@ from postroom.app.config import Live
 from postroom.app.core import Core, opened
 from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
+from postroom.app.operations.shown import fitted
 from postroom.clock import SystemClock
 from postroom.drivers import First, Step, open_probe
 from postroom.engine.forecast import Ending, soon
@@ -45,7 +46,7 @@ class Finding:
         return {
             "client": self.client,
             "ok": self.ok,
-            "words": self.words,
+            "words": " ".join(self.words.splitlines()),
             "remedy": self.remedy,
             "steps": steps,
             "endings": endings,
@@ -75,7 +76,7 @@ async def check_client(core: Core, section: str, tokens: TokenSource | None = No
     configuration = core.live.configuration
     if section not in configuration.clients and section not in configuration.senders:
         faults = configuration.faults_of(section)
-        return Finding(section, False, " ".join(map(str, faults)), "Correct the named lines.")
+        return Finding(section, False, "\n".join(map(str, faults)), "Correct the named lines.")
     login = core.login(section)
     if login is None:
         return Finding(section, True, "disabled (enable-client = false)")
@@ -113,10 +114,19 @@ async def _looked_at(core: Core, client: Client) -> tuple[tuple[str, ...], dict[
 
 
 def as_lines(finding: Finding) -> Iterator[str]:
-    """A finding for people: a line for the client, one for each step, the remedy."""
+    """A finding for people: a line for the client, one for each step, the remedy; no wider than their terminal."""
+    return fitted(_as_lines(finding))
+
+
+def _as_lines(finding: Finding) -> Iterator[str]:
     mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red")
     stopped = f"does not get past {finding.steps[-1].name}" if finding.steps and not finding.ok else finding.words
-    yield f"{mark} {finding.client}: {stopped}"
+    first, *others = stopped.splitlines() or [""]
+    if others:
+        yield f"{mark} {finding.client}: {len(others) + 1} faults"
+        yield from (f"     {fault}" for fault in (first, *others))
+    else:
+        yield f"{mark} {finding.client}: {first}"
     for step in finding.steps:
         good = step.error is None
         sign = click.style("ok", fg="green") if good else click.style("no", fg="red")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from postroom.settings.ini import Entry, read_ini
 from postroom.settings.option import Option
 from postroom.settings.properties import names_of
 from postroom.settings.reading import kind_of, known_options
-from postroom.settings.sections import CLIENTS, ClientKind
+from postroom.settings.sections import CLIENTS, OPTIONS_WITHOUT_EFFECT, ClientKind
 
 _FILES = frozenset({"tls-ca-file", "dkim-key"})  # options that name a file
 _LABELS = 32  # of one client
@@ -93,7 +94,7 @@ class Clients:
                 text = with_section(edit.text, section, options)
             except ValueError as error:
                 raise ConfigError(f"[{section}] {error}") from None
-            remarks = edit.write(text, section, options)
+            remarks = edit.write(text, section, options, _unknown(section, options, edit.text))
             await self._core.store.labels.change(section, labels)
             self._told(section, by, options)
             return remarks
@@ -125,7 +126,7 @@ class Clients:
                     raise ConfigError(f"[{section}] {error}") from None
                 except KeyError:
                     raise NotFound(f"[{section}] is not in the file any more") from None
-                remarks = edit.write(text, section, options)
+                remarks = edit.write(text, section, options, _unknown(section, options, edit.text))
             await self._core.store.labels.change(section, labels)
             self._told(section, by, [*options, *(f"label {name}" for name in labels)])
             return remarks
@@ -203,6 +204,26 @@ def _shown(entry: Entry, option: Option | None, *, shared: bool) -> Written:
     secret = option.secret if option is not None else sounds_secret(entry.name)
     effect = option.effect.value if option is not None else "Nothing reads it"
     return Written(entry.name, MASK if secret and entry.value else entry.value, secret, effect, entry.line, shared)
+
+
+def _unknown(section: str, options: Mapping[str, str | None], text: str) -> tuple[Fault, ...]:
+    """Options that nothing reads: in a file they are warned of, here a program is told at once that it errs.
+
+    What the product knows and does not act on, and every property of JavaMail, may be written as into the file by hand.
+    """
+    kind = _kind(section)
+    written, _ = _written(text, section)
+    words = {each.name.lower(): each.value for each in written} | {name.lower(): value or "" for name, value in options.items()}
+    known = {name for option in known_options(kind).values() for name in names_of(option, words.get(kind.typed_by, ""))}
+    found = []
+    for name, value in options.items():
+        low = name.lower()
+        if value is None or low in known or low in OPTIONS_WITHOUT_EFFECT.get(kind.name, ()) or low.startswith("mail."):
+            continue
+        near = difflib.get_close_matches(low, sorted(known), 1, 0.5)
+        remedy = f"The nearest known name is {near[0]}." if near else f"postroom options {kind.name} lists the names."
+        found.append(Fault("", 0, section, name, "", "nothing reads an option of this name here", "", remedy))
+    return tuple(found)
 
 
 def _allow(section: str, options: Mapping[str, str | None]) -> None:

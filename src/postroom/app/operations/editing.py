@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from postroom.app.config import Live
@@ -22,20 +22,23 @@ class Edit:
         self._file = live.configuration.file.resolve()  # what a link names is written, and the link stays
         self.text = self._read()
 
-    def write(self, text: str, section: str, options: Collection[str]) -> tuple[Fault, ...]:
+    def write(self, text: str, section: str, options: Collection[str], also: Sequence[Fault] = ()) -> tuple[Fault, ...]:
         """Put a text in the file's place; what it is warned of in the section.
 
-        Raises ``FaultyEdit`` with every fault that the edit of the section brings, its ``options`` above all, and
+        Raises ``FaultyEdit`` with every fault that the edit of the section brings, its ``options`` above all, ``also`` first, and
         ``ChangedMeanwhile``; the file is as it was then. ``OSError`` comes back as ``ConfigError``.
         """
         found = self._live.tried(text).faults
         known = {_known(fault) for fault in self._live.tried(self.text).faults}
         named = {option.lower() for option in options}
-        bad = tuple(
-            fault
-            for fault in found
-            if fault.severity is Severity.FAULT
-            and (_known(fault) not in known or (fault.section.lower() == section.lower() and fault.option.lower() in named))
+        bad = (
+            *also,
+            *(
+                fault
+                for fault in found
+                if fault.severity is Severity.FAULT
+                and (_known(fault) not in known or (fault.section.lower() == section.lower() and fault.option.lower() in named))
+            ),
         )
         if bad:
             raise FaultyEdit(bad)

@@ -1,9 +1,15 @@
-"""How operations write what programs read."""
+"""How operations write what programs read, and long lines for people."""
 
 from __future__ import annotations
 
 import datetime
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
 from typing import overload
+
+import click
 
 
 @overload
@@ -19,3 +25,17 @@ def moment(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def fitted(lines: Iterable[str]) -> Iterator[str]:
+    """Lines no wider than the terminal, what goes on below indented; as they are where nobody looks at a terminal."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for line in lines:
+        plain = click.unstyle(line)
+        if width < 40 or len(plain) <= width:
+            yield line
+            continue
+        indent = " " * (len(plain) - len(plain.lstrip()) + 2)
+        yield from textwrap.wrap(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, expand_tabs=False
+        )

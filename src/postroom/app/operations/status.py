@@ -14,6 +14,7 @@ from postroom.app.core import Core, opened
 from postroom.app.forecasting import forecast
 from postroom.app.observing import Quiet
 from postroom.app.operations.audit import as_dict as audit_dict
+from postroom.app.operations.shown import fitted
 from postroom.app.terminal import shown_span
 from postroom.clock import SystemClock
 from postroom.engine.first import seconds_left
@@ -83,7 +84,7 @@ class ClientStatus:
             "octets": self.octets,
             "open_work": self.open_work,
             "last_message_age": self.last_age,
-            "fault": self.fault,
+            "fault": " ".join(self.fault.splitlines()),
             "remedy": self.remedy,
             "retry_in": self.retry_in,
             "process": self.process or None,
@@ -184,7 +185,7 @@ def _status(
     health, fault, remedy = condition.health, condition.fault, condition.remedy
     if section in live.configuration.faulty:
         health, remedy = Health.NEEDS_PERSON, "Correct the named lines."
-        fault = " ".join(map(str, live.configuration.faults_of(section)))
+        fault = "\n".join(map(str, live.configuration.faults_of(section)))
     elif client is None:
         health, fault, remedy = Health.DISABLED, "no longer in the configuration", ""
     elif not client.enable_client:
@@ -218,7 +219,7 @@ def _sender(live: Live, section: str, condition: Condition | None, queue: LaneCo
     health, fault, remedy = condition.health, condition.fault, condition.remedy
     if section in live.configuration.faulty:
         health, remedy = Health.NEEDS_PERSON, "Correct the named lines."
-        fault = " ".join(map(str, live.configuration.faults_of(section)))
+        fault = "\n".join(map(str, live.configuration.faults_of(section)))
     elif client is None:
         health, fault, remedy = Health.DISABLED, "no longer in the configuration", ""
         if queue.ready or queue.leased:
@@ -308,12 +309,16 @@ def _folder_dict(row: FolderRow) -> dict[str, object]:
 
 
 def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]:
-    """The statuses for people."""
+    """The statuses for people, no wider than their terminal."""
+    return fitted(_as_lines(statuses, colour=colour))
+
+
+def _as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]:
     if not statuses:
         yield "No client is configured; write a pop-client section; the README shows one."
     width = max((len(item.client) for item in statuses), default=0)
     for item in statuses:
-        health = f"{item.health.value:14}"
+        health = f"{item.health.value:15}"
         shown = click.style(health, fg=_COLOURS[item.health]) if colour else health
         proved = f"proved {shown_span(item.proved_age)} ago" if item.proved_age is not None else "never proved"
         last = f", the last {shown_span(item.last_age)} ago" if item.last_age is not None else ""
@@ -322,7 +327,7 @@ def as_lines(statuses: Sequence[ClientStatus], *, colour: bool) -> Iterator[str]
         held = f"{item.messages} messages{last}{work}{process}" if item.queue is None else _queue_words(item.queue, item.seen_at)
         yield f"{item.client:{width}}  {shown} {proved:20} {held}"
         if item.fault and item.health is not Health.WORKING:
-            yield f"{'':{width}}  {item.fault}"
+            yield from (f"{'':{width}}  {fault}" for fault in item.fault.splitlines())
         if item.remedy and item.health is not Health.WORKING:
             yield f"{'':{width}}  → {item.remedy}"
         if item.retry_in is not None and item.health in (Health.RETRYING, Health.PAUSED, Health.NEEDS_PERSON):

@@ -111,6 +111,7 @@ async def _http(request: Request, error: Exception) -> Response:
         words = "Nothing is at this address."
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
+        words = f"At this address can be done: {headers['Allow']}."
     if error.status_code == 400:
         words = "The body cannot be read."
     return response(request_id(request), Problem(error.status_code, words, headers=headers))
@@ -128,7 +129,7 @@ def _methods(request: Request) -> set[str]:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return response(request_id(request), of_validation(error.errors()))
+    return response(request_id(request), of_validation(error.errors(), error.body))
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -62,7 +62,8 @@ class Operation(APIRoute):
             self._permit(request.state.key)
             strange = [name for name in dict.fromkeys(request.query_params) if name not in parameters]
             if strange:
-                errors = [fault(f"{name} is not known here", parameter=name) for name in strange]
+                valid = ", ".join(sorted(parameters)) or "no parameter"
+                errors = [fault(f"{name} is not known here", parameter=name, valid=valid) for name in strange]
                 raise Problem(422, "The address has parameters that are not known.", errors=errors)
             if self.body_field is not None:
                 _expect_json(request)
@@ -90,7 +91,7 @@ class LargeOperation(Operation):
 def _expect_json(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Problem(415, "The body must be application/json.")
+        raise Problem(415, "The body must be JSON, with the header Content-Type: application/json.")
 
 
 class Bodies:

@@ -58,7 +58,12 @@ KINDS = {
             "The request is too large",
             "Requests that bring mail may have maximum-request-size of the section web, others 1 MiB.",
         ),
-        Kind("unsupported-media-type", 415, "The body is of another type", "Send application/json."),
+        Kind(
+            "unsupported-media-type",
+            415,
+            "The body is of another type",
+            "Send JSON, with the header Content-Type: application/json.",
+        ),
         Kind("invalid", 422, "Something in the request is not valid", "errors names every fault with its place."),
         Kind("too-many-requests", 429, "Too many requests", "Wait as long as Retry-After says."),
         Kind(
@@ -180,7 +185,24 @@ def _words(error: PostroomError) -> str:
     if isinstance(error, FaultyEdit | DraftRefused):
         count = len(error.faults)
         return f"{error.message()}: {'one fault' if count == 1 else f'{count} faults'}; errors names the place."
-    return f"{error}. {error.remedy}" if not isinstance(error, ConfigError) else f"{error.detail}."
+    return f"{error}. {_remedy(error)}" if not isinstance(error, ConfigError) else f"{error.detail}."
+
+
+_REMEDIES: tuple[tuple[type[PostroomError], str], ...] = (
+    (NotFound, "Check the name or id: the list that it should be in has all that are there."),
+    (
+        StateRefused,
+        "GET it: its state, recipients and history tell what can be done. A doubt is ended by POST /v1/submissions/{id}/resolve.",
+    ),
+)
+
+
+def _remedy(error: PostroomError) -> str:
+    """What to do over the API: no command is of use here."""
+    for kind, remedy in _REMEDIES:
+        if isinstance(error, kind) and ("postroom " in error.remedy or error.remedy == kind("").remedy):
+            return remedy
+    return error.remedy
 
 
 def _faults(error: PostroomError) -> Iterator[dict[str, str]]:
@@ -197,11 +219,15 @@ def _faults(error: PostroomError) -> Iterator[dict[str, str]]:
         yield fault(error.detail, valid=error.valid)
 
 
-def of_validation(faults: Iterable[Mapping[str, Any]]) -> Problem:
-    """All that is wrong with a request's parts, in our words."""
+def of_validation(faults: Sequence[Mapping[str, Any]], body: object = None) -> Problem:
+    """All that is wrong with a request's parts, in our words. ``body``: as text, where it is no JSON."""
     found = [_told(each) for each in faults]
     if [each.get("type") for each in faults] == ["json_invalid"]:
-        return Problem(400, "The body is not JSON.")
+        at = faults[0]["loc"][-1]
+        if not (isinstance(body, str) and isinstance(at, int)):
+            return Problem(400, "The body is not JSON.")
+        line, column = body.count("\n", 0, at) + 1, at - body.rfind("\n", 0, at)
+        return Problem(400, f"The body is not JSON: see line {line}, column {column}.")
     number = f"{len(found)} faults" if len(found) > 1 else "one fault"
     return Problem(422, f"The request has {number}; errors names the place.", errors=found)
 
@@ -242,7 +268,24 @@ def _told(each: Mapping[str, Any]) -> dict[str, str]:
     if where == "body":
         name = str(path[-1]) if path else "the body"
         return fault(f"{name} {words}", path=path)
-    return fault(f"{path[0]} {words}", parameter=str(path[0]))
+    return fault(f"{path[0]} {words}", parameter=str(path[0]), valid=_valid(each))
+
+
+_VALID = {
+    "enum": "{expected}",
+    "literal_error": "{expected}",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+    "string_too_long": "at most {max_length} characters",
+    "string_too_short": "at least {min_length} characters",
+    "int_parsing": "a whole number",
+    "bool_parsing": "true or false",
+    "string_pattern_mismatch": "what has the form {pattern}",
+}
+
+
+def _valid(each: Mapping[str, Any]) -> str:
+    return _VALID.get(each["type"], "").format_map(each.get("ctx", {}))
 
 
 def page(name: str) -> str | None:

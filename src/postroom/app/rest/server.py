@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from postroom.app.binding import unbound
 from postroom.app.core import Core
 from postroom.app.observing import Log
 from postroom.app.rest.application import web_app
@@ -169,7 +170,4 @@ def _listening(web: WebSettings) -> socket.socket:
             raise
         return sock
     except OSError as error:
-        raise ConnectError(
-            f"web.listen {web.host}:{web.port}: {error.strerror}",
-            remedy="Another program has the port: set listen in the web section to a free one, or 127.0.0.1:0.",
-        ) from error
+        raise unbound("web.listen", web.host, web.port, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import datetime
@@ -19,6 +20,7 @@ from postroom.app.rest.messages import ID, Text
 from postroom.app.rest.operation import Answer, CoreHere, Form, KeyHere, problems, routes
 from postroom.errors import DraftFault, DraftRefused, NotFound
 from postroom.mime.addresses import parse_mailbox
+from postroom.mime.draft import parse_draft
 from postroom.mime.raw import RawEnvelope
 from postroom.model import WorkState
 from postroom.outbound import Recipient, SubmissionRow
@@ -30,6 +32,7 @@ sending = routes("Submissions", large=True)
 
 SubmissionId = Annotated[str, Path(alias="id", pattern=f"^{ID}$", description="The id of a submission.")]
 State = Literal["queued", "sending", "sent", "in doubt", "failed", "cancelled"]
+AskedState = Literal[State, "in-doubt"]  # as the command line has it: an address has no blanks
 _STATES = {name: WorkState(value) for value, name in operation.STATES.items()}
 
 
@@ -139,6 +142,8 @@ async def create_submission(
         row, new = await operation.submit_raw(core, octets, envelope, hand)
     else:
         await _readable(core, key, document, faults)
+        if faults:
+            faults += await _of_draft(document, faults)
         _refuse(faults)
         row, new = await operation.submit_draft(core, document, hand)
     response.headers["Location"] = f"/v1/submissions/{row.id}"
@@ -152,14 +157,14 @@ async def list_submissions(
     core: CoreHere,
     key: KeyHere,
     client: Annotated[Text, Query(max_length=200, description="Only this smtp-client's: its section.")] = None,
-    state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+    state: Annotated[AskedState | None, Query(description="Only those in this state; in-doubt is in doubt.")] = None,
     recipient: Annotated[Text, Query(max_length=320, description="Only those with this recipient.")] = None,
     message_id: Annotated[Text, Query(max_length=1000, description="Only that with this Message-ID.")] = None,
     after: Annotated[Text, _AFTER] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="Most items of the page.")] = 50,
 ) -> Submissions:
     """List submissions, the newest first. An application's key sees its own alone."""
-    states = (_STATES[state],) if state else ()
+    states = (_STATES[state.replace("-", " ")],) if state else ()
     asked = Asked(client, states, owner=_owner(key), address=recipient, message_id=message_id, before=after, clients=key.clients)
     rows = await core.store.outbox.page(asked, limit + 1)
     items = [_submission(row) for row in rows[:limit]]
@@ -223,9 +228,12 @@ def _owner(key: ApiKey) -> str | None:
 
 
 async def _one(core: Core, key: ApiKey, submission_id: str) -> SubmissionRow:
-    row = await core.store.outbox.one(submission_id)
-    if _owner(key) not in (None, row.owner) or (key.clients and row.client not in key.clients):
-        raise NotFound(f"no submission begins with '{submission_id}'")  # as of one that never was
+    try:
+        row = await core.store.outbox.one(submission_id)
+    except NotFound:
+        row = None
+    if row is None or _owner(key) not in (None, row.owner) or (key.clients and row.client not in key.clients):
+        raise NotFound("no submission has this id")  # of another's as of one that never was
     return row
 
 
@@ -270,6 +278,16 @@ async def _readable(core: Core, key: ApiKey, document: dict[str, Any], faults: l
         found = await core.store.message(value) if re.fullmatch(ID, value) else None
         if found is None or (key.clients and found[0].client not in key.clients):
             faults.append(DraftFault(f"/{name}", value[:60], "no message has this id", "the id of a captured message"))
+
+
+async def _of_draft(document: dict[str, Any], known: list[DraftFault]) -> list[DraftFault]:
+    """What is wrong with the draft itself, beside what is known: whoever mends a request mends all of it at once."""
+    try:
+        await asyncio.to_thread(parse_draft, document, operation.LIMITS)
+    except DraftRefused as error:
+        places = {each.pointer for each in known}
+        return [each for each in error.faults if each.pointer not in places]
+    return []
 
 
 def _raw(value: object, faults: list[DraftFault]) -> bytes:

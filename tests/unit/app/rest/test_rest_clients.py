@@ -143,9 +143,22 @@ async def test_one_is_changed(web: Web) -> None:
     assert (await web.ask("GET", A)).json["state"]["labels"] == {}
 
 
+@pytest.mark.parametrize("made", [True, False], ids=["made", "changed"])
+async def test_an_unknown_option_is_a_fault_with_the_nearest_name(web: Web, made: bool) -> None:
+    options = {"sever": "x", "port": "y"}
+    if made:
+        told = await web.ask("POST", "/v1/clients", json={"id": "pop-client-b", "options": {**NEW, **options}})
+    else:
+        told = await web.ask("PATCH", A, json={"options": options})
+    assert pointers(told) == {"#/options/sever", "#/options/port"}
+    (unknown,) = [error for error in told.json["errors"] if error["pointer"] == "#/options/sever"]
+    assert unknown["remedy"] == "The nearest known name is server."
+    assert text(web) == FILE
+
+
 async def test_a_change_that_warns(web: Web) -> None:
-    told = await web.ask("PATCH", A, json={"options": {"sever": "x"}})
-    assert "The nearest known name is server" in told.json["warnings"][0]
+    told = await web.ask("PATCH", A, json={"options": {"mail.imap.nothing": "x"}})
+    assert "accepted, without effect" in told.json["warnings"][0]
     found = (await web.ask("GET", A)).json
     assert found["faults"][0]["severity"] == "warning"
 
@@ -218,8 +231,13 @@ async def test_another_section_cannot_be_made(web: Web, section: str) -> None:
 
 
 async def test_the_body(web: Web) -> None:
-    assert (await web.ask("POST", "/v1/clients", data=b"{", headers={"Content-Type": "application/json"})).status == 400
-    assert (await web.ask("POST", "/v1/clients", data=b"x=1")).status == 415
+    told = await web.ask("POST", "/v1/clients", data=b'{\n "a": x}', headers={"Content-Type": "application/json"})
+    assert (told.status, told.json["detail"]) == (400, "The body is not JSON: see line 2, column 7.")
+    told = await web.ask("POST", "/v1/clients", data=b"x=1")
+    assert told.status == 415
+    assert "Content-Type: application/json" in told.json["detail"]
+    told = await web.ask("PUT", "/v1/clients", json={})
+    assert (told.status, told.json["detail"]) == (405, "At this address can be done: GET, POST.")
     assert (
         await web.ask("POST", "/v1/clients", data=b"x" * (SMALL + 1), headers={"Content-Type": "application/json"})
     ).status == 413

@@ -135,7 +135,9 @@ async def test_all_faults_at_once_in_our_words(web: Web) -> None:
 
 async def test_a_parameter_that_is_not_known(web: Web) -> None:
     told = await web.ask("GET", f"{LIST}?clent=a")
-    assert problem(told, 422)["errors"] == [{"parameter": "clent", "detail": "clent is not known here"}]
+    assert problem(told, 422)["errors"] == [
+        {"parameter": "clent", "detail": "clent is not known here", "valid": "address, after, client, limit, since"}
+    ]
 
 
 async def test_a_failing_store(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

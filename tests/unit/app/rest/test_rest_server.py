@@ -53,7 +53,7 @@ async def test_too_many_connections(web: Web, monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_port_that_is_taken(web: Web, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    with pytest.raises(ConnectError, match=r"web\.listen"):
+    with pytest.raises(ConnectError, match=r"The port is taken: web\.listen 127\.0\.0\.1:\d+$"):
         async with serving(tmp_path / "other", f"[web]\nlisten = {web.address.removeprefix('http://')}\n"):
             pass
 

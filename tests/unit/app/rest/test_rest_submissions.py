@@ -262,3 +262,26 @@ async def test_a_key_that_names_clients_sends_by_them_alone_and_sees_nothing_of_
     assert (await web.ask("GET", f"/v1/submissions/{made}/raw", key=reader)).status == 404
     blind = await web.key("application", name="of-a-mailbox", clients=("pop-client-shop",))
     assert (await submit(web, DRAFT, key=blind)).status == 422
+
+
+async def test_what_stands_beside_the_draft_and_the_draft_are_told_of_together(web: Web) -> None:
+    told = await submit(web, {**DRAFT, "send_at": "tomorrow", "client": "none", "to": ["a@b@c"], "txt": ""})
+    assert {each["pointer"] for each in told.json["errors"]} == {"#/send_at", "#/client", "#/to/0", "#/txt"}
+
+
+@pytest.mark.parametrize("state", ["in-doubt", "in doubt"])
+async def test_a_doubt_is_asked_for_with_a_blank_or_without(web: Web, state: str) -> None:
+    assert (await web.ask("GET", "/v1/submissions", params={"state": state})).json["items"] == []
+
+
+async def test_problems_name_what_is_valid_and_no_command(web: Web) -> None:
+    told = await web.ask("GET", "/v1/submissions", params={"state": "gone", "limit": "0"})
+    valid = {each["parameter"]: each["valid"] for each in told.json["errors"]}
+    assert "'queued'" in valid["state"]
+    assert valid["limit"] == "1 or more"
+    where = (await submit(web, DRAFT)).headers["Location"]
+    assert (await web.ask("POST", f"{where}/cancel")).status == 200
+    told = await web.ask("POST", f"{where}/replay", json={})
+    assert told.status == 409
+    assert "postroom" not in told.json["detail"]
+    assert "GET it" in told.json["detail"]
