@@ -14,8 +14,10 @@
     ├── NetworkError
     │   ├── ConnectError       no conversation came about
     │   │   ├── TlsError           … because TLS could not be trusted
-    │   │   └── ProxyError         … because the proxy opens no way
-    │   │       └── ProxyRefused       … and does not accept who asks
+    │   │   ├── ProxyError         … because the proxy opens no way
+    │   │   │   └── ProxyRefused       … and does not accept who asks
+    │   │   ├── PortTaken          nothing can be listened on: another has the port
+    │   │   └── NoListening        … for another reason
     │   ├── Lost               a conversation ended in the middle
     │   │   └── SessionEnded       … because its token's hour is over: expected
     │   └── TimedOut           the peer was silent for too long
@@ -219,6 +221,20 @@ class ProxyRefused(ProxyError):
     """
 
     fate = Fate.REAUTHORIZE
+
+
+class PortTaken(ConnectError):
+    """The port is taken.
+
+    Another program has it, perhaps another Postroom with this file. End it, or set another port as ``listen``.
+    """
+
+
+class NoListening(ConnectError):
+    """Nothing can be listened on there.
+
+    Set another address as ``listen``.
+    """
 
 
 class Lost(NetworkError):

@@ -68,6 +68,7 @@ FATES = {
     "StoreNewer": Fate.GIVE_UP,
     "DraftRefused": Fate.GIVE_UP,
     "NotFound": Fate.GIVE_UP,
+    "Ambiguous": Fate.GIVE_UP,
     "Conflict": Fate.GIVE_UP,
     "ChangedMeanwhile": Fate.GIVE_UP,
     "FaultyEdit": Fate.REAUTHORIZE,

@@ -5,21 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from postroom.errors import ConnectError
-
-
-class PortTaken(ConnectError):
-    """The port is taken.
-
-    Another program has it, perhaps another Postroom with this file. End it, or set another port as ``listen``.
-    """
-
-
-class NoListening(ConnectError):
-    """Nothing can be listened on there.
-
-    Set another address as ``listen``.
-    """
+from postroom.errors import ConnectError, NoListening, PortTaken
 
 
 def unbound(option: str, host: str, port: int, error: OSError) -> ConnectError:
