@@ -24,7 +24,7 @@ demo: .venv/demo ## set up and show the whole path on this machine: consent, tok
 
 test: .venv/dev ## set up and run every test, real servers included (PROCESSES=2, each with servers of its own)
 	@$(BIN)/python -m servers.install
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: .venv/dev ## format, lint, types, layers, generated pages
 	$(BIN)/ruff format --check src tests

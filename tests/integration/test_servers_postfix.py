@@ -216,7 +216,7 @@ def test_beyond_ascii(dovecot: Dovecot, certificates: Certificates, root: None) 
             connection.sendmail(SENDER, [address], octets, ["SMTPUTF8", "BODY=8BITMIME"])
         [line] = postfix.logged(message_id)
     assert "status=sent" in line
-    assert received(dovecot, reader) == [octets]
+    assert octets in received(dovecot, reader)  # others write to that alias too
 
 
 def test_a_dovecot_without_the_socket_is_refused(certificates: Certificates, root: None) -> None:

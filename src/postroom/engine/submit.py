@@ -286,8 +286,12 @@ class Sender:
         try:
             await (await talker.ready(self._account)).check()
         except PostroomError as error:
+            grown_old = talker.proved and isinstance(error, NetworkError | ProtocolError | Reply)
             await talker.close()
-            await self.standing.failed(error)
+            if grown_old:
+                self._proof_due = True  # over a new one
+            else:
+                await self._park(error)
         else:
             talker.used()
             await self._proved()
@@ -307,7 +311,7 @@ class Sender:
         except StoreError as error:
             await talker.close()
             await self._supply.give_back(outgoing)
-            await self.standing.failed(error)
+            await self._park(error)
         except PostroomError as error:
             if marking.marked:  # which a submitter answers with a doubt of its own
                 await talker.close()
@@ -353,12 +357,16 @@ class Sender:
                 return
         else:
             self._queue.appendleft((outgoing, content))
+        await self._park(error)
+
+    async def _park(self, error: PostroomError) -> None:
         await self.standing.failed(error)
-        self._news.set()
+        self._news.set()  # whoever feeds gives back what is at hand, and knows when to try again
 
     async def _proved(self) -> None:
         trying = self.standing.trying
         await self.standing.proved()
+        self._proof_due = False
         self._regain()
         if trying:
             self._wake()  # the others waited for this

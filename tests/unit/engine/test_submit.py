@@ -550,3 +550,36 @@ async def test_what_is_to_be_sent_later_waits(office: Office) -> None:
     office.clock.advance(3601)
     await office.drain()
     assert office.server.received() == [b"later"]
+
+
+async def test_mail_that_comes_while_a_proof_fails_leaves_once_the_account_may_be_tried_again(office: Office) -> None:
+    office.account = account(pool_size=1)
+    asked, answer = asyncio.Event(), asyncio.Event()
+    conversation = office.server.conversation
+
+    @contextlib.asynccontextmanager
+    async def slow(of: Account) -> AsyncIterator[object]:
+        asked.set()
+        await answer.wait()
+        if office.server.login is not None:
+            raise office.server.login
+        async with conversation(of) as submitter:
+            yield submitter
+
+    office.server.login = ConnectError("smtp.example.org:587: Connection refused")
+    office.server.conversation = slow  # type: ignore[assignment,method-assign]
+    office.sender = office.make()
+    async with office.running() as sender:
+        await asked.wait()
+        await office.hand_in(1)
+        sender.tell()
+
+        async def claimed() -> bool:
+            return (await office.rows())[0].state is WorkState.LEASED
+
+        await until(claimed)
+        answer.set()
+        await until(lambda: sender.standing.parked_for > 0)
+        office.server.login = None
+        office.clock.advance(sender.standing.parked_for + 1)  # and no more: nobody waits for the next look of all
+        await until(lambda: len(office.server.taken) == 1)

@@ -12,7 +12,7 @@ import click
 from postroom.app.config import Live
 from postroom.app.core import opened
 from postroom.app.observing import Quiet
-from postroom.app.operations.outbox import summary
+from postroom.app.operations.shown import summary
 from postroom.app.serve import run_once, send_once, silent
 from postroom.app.terminal import ELSEWHERE, FAILED, print_json, run_to_end, shown_span
 from postroom.clock import SystemClock

@@ -15,13 +15,14 @@ import click
 from postroom.app.config import Live
 from postroom.app.core import Core, opened
 from postroom.app.observing import Quiet
+from postroom.app.operations.shown import summary
 from postroom.app.operations.submissions import Hand, as_dict, history_as_dicts, shown_time, state_of, submit_draft, submit_raw
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, shown_span
 from postroom.clock import SystemClock
 from postroom.errors import DraftRefused, NotFound, PostroomError
 from postroom.mime.raw import RawEnvelope
 from postroom.model import WorkState
-from postroom.outbound import LaneCounts, RecipientRow, RecipientState, SubmissionRow
+from postroom.outbound import RecipientRow, RecipientState, SubmissionRow
 from postroom.store.outbox_rows import RESOLVED, Asked
 
 _COLOURS = {"queued": "cyan", "sending": "cyan", "sent": "green", "in doubt": "yellow", "failed": "red", "cancelled": "white"}
@@ -165,24 +166,6 @@ async def list_submissions(live: Live, asked: Asked, *, limit: int | None, as_js
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
     for row in rows:
         click.echo(_line(row, width))
-
-
-def summary(counts: dict[str, LaneCounts]) -> list[str]:
-    """How many submissions of each client stand where, a line each."""
-    lines = []
-    for client, count in sorted(counts.items()):
-        words = [
-            f"{number} {name}"
-            for number, name in (
-                (count.ready, "queued"),
-                (count.leased, "sending"),
-                (count.waiting, "in doubt"),
-                (count.dead, "failed"),
-            )
-            if number
-        ]
-        lines.append(f"{client}: {', '.join(words)}")
-    return lines
 
 
 def _line(row: SubmissionRow, width: int) -> str:

@@ -11,6 +11,8 @@ from typing import overload
 
 import click
 
+from postroom.outbound import LaneCounts
+
 
 @overload
 def moment(seconds: float) -> str: ...
@@ -39,3 +41,21 @@ def fitted(lines: Iterable[str]) -> Iterator[str]:
         yield from textwrap.wrap(
             line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, expand_tabs=False
         )
+
+
+def summary(counts: dict[str, LaneCounts]) -> list[str]:
+    """How many submissions of each client stand where, a line each."""
+    lines = []
+    for client, count in sorted(counts.items()):
+        words = [
+            f"{number} {name}"
+            for number, name in (
+                (count.ready, "queued"),
+                (count.leased, "sending"),
+                (count.waiting, "in doubt"),
+                (count.dead, "failed"),
+            )
+            if number
+        ]
+        lines.append(f"{client}: {', '.join(words)}")
+    return lines
