@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).resolve().parent
-RUN = ("capture", "pop3", "unchanged", "unchanged-pop3", "distance-pop3")
+RUN = ("capture", "pop3", "unchanged", "unchanged-pop3", "distance-pop3", "send", "post", "queue")
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +76,13 @@ def test_the_bar_and_the_machine_are_printed(printed_and_json: tuple[str, dict[s
     assert "not measured" not in printed
     assert printed.rstrip().endswith(report["machine"])
     assert "Dovecot 2" in report["machine"]
+
+
+def test_sending_measures_every_contender_on_its_count(printed_and_json: tuple[str, dict[str, Any]]) -> None:
+    _, report = printed_and_json
+    counts = {row["contender"]: row["messages"] for row in _rows(report, "send")}
+    assert counts == {"postroom": 200, "smtp-source": 200, "smtplib": 200}
+    assert [row["messages"] for row in _rows(report, "post")] == [20]
+    assert [(row["contender"], row["messages"]) for row in _rows(report, "queue")] == [
+        (name, count) for count in (50, 500) for name in ("claim", "restart")
+    ]
