@@ -672,7 +672,7 @@ CURES = (
         28,
         "a refused account gives its message back and parks",
         "engine/submit.py",
-        "        else:\n            self._queue.appendleft((outgoing, content))\n        await self.standing.failed(error)\n",
+        "        else:\n            self._queue.appendleft((outgoing, content))\n        await self._park(error)\n",
         "        else:\n            self._supply.passed(outgoing, attempt.deferred(outgoing, '', self._clock.now(), 0.0))\n",
         (_SEND + "test_p28_a_dead_token_parks_the_account_and_no_mail_fails",),
     ),

@@ -298,7 +298,7 @@ class TestStatus:
         shown = here.command("status").out
         assert f"{A}  working" in shown
         assert "1 messages, the last " in shown
-        assert f"{B}  retrying       never proved" in shown
+        assert f"{B}  retrying        never proved" in shown
         assert "\x1b" not in shown  # no colour in a pipe
 
     def test_status_1_where_a_person_is_needed(self, here: Here, dovecot: Dovecot, mailbox_user: str) -> None:
@@ -443,7 +443,7 @@ class TestWeb:
     def test_a_port_that_is_taken(self, here: Here, dovecot: Dovecot) -> None:
         here.put("web", {"listen": f"127.0.0.1:{dovecot.imap_port}"})
         done = here.command("run", status=1)
-        assert f"web.listen 127.0.0.1:{dovecot.imap_port}: " in done.err
+        assert f"The port is taken: web.listen 127.0.0.1:{dovecot.imap_port}\n" in done.err
         assert "set listen in the web section to a free one" in done.err
 
     def test_the_end_in_order_while_a_server_is_silent(self, here: Here, dovecot: Dovecot, mailbox_user: str) -> None:

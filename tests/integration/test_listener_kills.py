@@ -19,7 +19,7 @@ from postroom.outbound import SubmissionRow
 from postroom.store import opened
 from postroom.store.outbox_rows import Asked
 
-KILLS = int(os.environ.get("KILLS", "100"))
+KILLS = int(os.environ.get("KILLS", "30"))
 SEED = int(os.environ.get("SEED", "1"))
 TALKERS = 3
 LONGEST = 0.06  # seconds that a listener computes; a message takes about two milliseconds of it

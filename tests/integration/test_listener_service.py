@@ -95,7 +95,7 @@ def test_port_that_is_taken_is_told_of_and_tried_again(here: Here) -> None:
         with here.service() as service:
             failed = service.wait("listener_failed")
             assert str(port) in failed["error"]
-            assert "set listen" in failed["remedy"]
+            assert "set another port as listen" in failed["remedy"]
             assert service.process.poll() is None
             taken.close()
             service.reload()

@@ -135,7 +135,7 @@ def translated(error: BaseException, place: str, timeout: float = 0) -> NetworkE
             "by POP3 995 and 110; of an smtp-client smtp-connection-security, 465 and 587.",
         )
     if isinstance(error, TimeoutError):
-        return TimedOut(f"{place} within {round(timeout, 1):g} s")
+        return TimedOut(f"{place} within {round(timeout, 2):g} s")
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
         words = os.strerror(error.errno)
@@ -168,7 +168,7 @@ class Stream(asyncio.BufferedProtocol):
         a compressed stream that is broken; all end it."""
         if not await self.more_within(timeout):
             self.abort()
-            raise TimedOut(f"{self._place} within {round(timeout, 1):g} s")
+            raise TimedOut(f"{self._place} within {round(timeout, 2):g} s")
 
     async def more_within(self, seconds: float) -> bool:
         """True when octets came, False after so long a silence. Raises ``Lost``, ``RemoteProtocolError``."""
