@@ -51,6 +51,7 @@ crash: .venv/dev ## kill and cut N times each, from SEED on, kill DRAINS times w
 	$(BIN)/python -m crash.refresh --kills $(REFRESHES) --seed $(SEED)
 	$(BIN)/python -m crash.drain --kills $(DRAINS) --seed $(SEED) --state .crash-drain-$(SEED)-$(DRAINS).json
 	$(BIN)/python -m crash.answers --kills $(ANSWERS) --seed $(SEED)
+	KILLS=100 CI=1 $(BIN)/python -m pytest -q tests/integration/test_listener_kills.py
 	$(BIN)/python -m crash.switches --switches $(SWITCHES) --seed $(SEED)
 
 fuzz: .venv/dev ## feed the codecs with noise for SECONDS

@@ -444,7 +444,7 @@ class TestWeb:
         here.put("web", {"listen": f"127.0.0.1:{dovecot.imap_port}"})
         done = here.command("run", status=1)
         assert f"The port is taken: web.listen 127.0.0.1:{dovecot.imap_port}\n" in done.err
-        assert "set listen in the web section to a free one" in done.err
+        assert "set another port as listen in [web]" in done.err
 
     def test_the_end_in_order_while_a_server_is_silent(self, here: Here, dovecot: Dovecot, mailbox_user: str) -> None:
         """SIGTERM does not wait for anybody: what is under way is repeated after the next start."""
