@@ -10,7 +10,7 @@ ANSWERS ?= 200
 SEED ?= 1
 SECONDS ?= 3600
 ROUNDS ?= 5
-PROCESSES ?= 2
+PROCESSES ?= 3
 export PYTHONPATH := tests
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ help: ## list the verbs
 demo: .venv/demo ## set up and show the whole path on this machine: consent, token, login, capture, new mail
 	@$(BIN)/python -m postroom.sandbox.demo
 
-test: .venv/dev ## set up and run every test, real servers included (PROCESSES=2, each with servers of its own)
+test: .venv/dev ## set up and run every test, real servers included (PROCESSES=3, each with servers of its own; they wait more than they work)
 	@$(BIN)/python -m servers.install
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
