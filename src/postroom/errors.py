@@ -513,3 +513,8 @@ class LeaseHeld(StoreError):
 
     Wait until it ends, or stop it; ``postroom status`` names it.
     """
+
+
+def words_of(error: BaseException) -> str:
+    """An error in words: ours speak for themselves, others with their kind."""
+    return str(error) if isinstance(error, PostroomError) else f"{type(error).__name__}: {error}"

@@ -237,3 +237,14 @@ class LaneCounts:
     waiting: int = 0  # for a person
     dead: int = 0  # were given up
     oldest: float | None = None  # when the oldest of those that wait was handed in
+
+
+STATE_WORDS: Mapping[WorkState, str] = {
+    WorkState.READY: "queued",
+    WorkState.LEASED: "sending",
+    WorkState.DONE: "sent",
+    WorkState.WAITING: "in doubt",
+    WorkState.DEAD: "failed",
+    WorkState.CANCELLED: "cancelled",
+}
+"""A submission's state for people, by the state of its work."""

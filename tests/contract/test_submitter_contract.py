@@ -15,7 +15,7 @@ from offices import FaultsOffice, FaultyOffice, MemoryOffice, Office, at_exim, a
 from outgoing import account
 from postroom.clock import SystemClock
 from postroom.drivers import Submitter
-from postroom.engine.talker import Talker
+from postroom.engine.connection import Connection
 from postroom.errors import AuthError, LeaseLost, LoginRefused, NetworkError, PostroomError, Reply, StoreError, Throttled
 from postroom.outbound import Body, Content, DeliveryStatus, Envelope, Octets, Recipient, RecipientState
 from servers.certificates import Certificates
@@ -269,17 +269,17 @@ async def test_p28_a_login_that_is_refused_is_the_accounts_and_no_messages(offic
 
 
 async def test_a_conversation_is_ended_more_than_once(office: Office, mailbox_user: str) -> None:
-    talker = Talker(lambda _: office.sending(), SystemClock())
+    connection = Connection(lambda _: office.sending(), SystemClock())
     whose = account()
-    submitter = await talker.ready(whose)
+    submitter = await connection.ready(whose)
     assert (await send(submitter, office, mailbox_user)).state is SENT
-    await talker.close()
-    await talker.close()
+    await connection.close()
+    await connection.close()
     with pytest.raises(ZeroDivisionError):
         async with office.sending() as submitter:
             raise ZeroDivisionError
-    assert await talker.ready(whose) is not submitter
-    await talker.close()
+    assert await connection.ready(whose) is not submitter
+    await connection.close()
     assert await arrived(office, mailbox_user, 1) == [LETTER]
 
 

@@ -16,8 +16,7 @@ from crash.drain_plan import InDoubt, Way
 from crash.drain_verdict import Copy, Recorded
 from crash.nursery import PATIENCE
 from postroom.app.config import Live, load
-from postroom.app.core import Core
-from postroom.app.operations.outbox import core_of
+from postroom.app.core import Core, for_command
 from postroom.app.operations.submissions import Hand, submit_raw
 from postroom.mime.raw import RawEnvelope
 from postroom.outbound import Recipient
@@ -141,7 +140,7 @@ class Here:
         """Do something with the store, as a command does."""
 
         async def main() -> T:
-            async with core_of(Live(load(self.file, {}), {})) as core:
+            async with for_command(Live(load(self.file, {}), {})) as core:
                 return await do(core)
 
         return asyncio.run(main())

@@ -66,9 +66,9 @@ CURES = (
     Cure(
         11,
         "every wait for the server has a deadline",
-        "net/stream.py",
-        "async with asyncio.timeout(seconds):",
-        "async with asyncio.timeout(None):",
+        "net/flow.py",
+        "async with asyncio.timeout(seconds):\n                await self._waiter\n",
+        "async with asyncio.timeout(None):\n                await self._waiter\n",
         (_IDLE + "test_p11_a_half_open_connection_is_found_out_by_the_answer_to_done",),
     ),
     Cure(

@@ -67,7 +67,7 @@ def send(context: click.Context, /, file: Path | None, raw: bool, wait: bool, as
     at, client = given["at"], given["client"]
     if isinstance(document, dict):
         at, client = _beside(document, "send_at", at), _beside(document, "client", client)
-    send_at = outbox.moment(at) if at else 0.0
+    send_at = outbox.time_to_send(at) if at else 0.0
     hand = Hand(key=given["key"], send_at=send_at, client=_sender(live, client) if client else None)
     context.exit(run_to_end(lambda: outbox.send(live, document, octets, envelope, hand, wait=wait, as_json=as_json)))
 
@@ -249,11 +249,10 @@ def resolve(context: click.Context, ids: tuple[str, ...], outcome: str, recipien
 
 
 def _asked(live: Live, client: str | None, states: tuple[str, ...], recipient: str | None) -> Any:
-    from postroom.app.operations.submissions import STATES
-    from postroom.model import WorkState
+    from postroom.outbound import STATE_WORDS
     from postroom.store.outbox_rows import Asked
 
-    by_name = {name.replace(" ", "-"): WorkState(value) for value, name in STATES.items()}
+    by_name = {word.replace(" ", "-"): state for state, word in STATE_WORDS.items()}
     return Asked(client=_section(live, client), states=tuple(by_name[state] for state in states), address=recipient)
 
 

@@ -138,11 +138,18 @@ async def opened(
             await http.close()
 
 
-async def at_work(live: Live, do: Callable[[Core], Awaitable[T]]) -> T:
-    """Do one thing with the parts, for a command that answers on standard output, and close them."""
+@asynccontextmanager
+async def for_command(live: Live) -> AsyncIterator[Core]:
+    """The parts, for a command that answers on standard output."""
     from postroom.app.observing import Quiet
 
     clock = SystemClock()
     log = Quiet(live, clock)
     async with opened(live, clock, log, log.trace) as core:
+        yield core
+
+
+async def at_work(live: Live, do: Callable[[Core], Awaitable[T]]) -> T:
+    """Do one thing with the parts, for a command that answers on standard output, and close them."""
+    async with for_command(live) as core:
         return await do(core)

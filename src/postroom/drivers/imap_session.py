@@ -15,6 +15,7 @@ from postroom.clock import Clock
 from postroom.drivers.imap_conversation import Conversation, Login, Selected, words_of
 from postroom.drivers.imap_folders import Folders
 from postroom.drivers.imap_introduce import OURSELVES, introduce
+from postroom.drivers.opening import begin, dial
 from postroom.drivers.provider import Place
 from postroom.drivers.refused import passing, refused, throttled_by
 from postroom.errors import ImapStatus, Lost, PostroomError, RemoteProtocolError, TlsError
@@ -57,23 +58,14 @@ class ImapSession(Conversation):
     async def open(cls, place: Place, credentials: Credentials, dialer: Dialer, clock: Clock, trace: Trace | None) -> ImapSession:
         """Connect and log in. Raises the network's errors, ``AuthError``, ``Throttled``, ``ImapStatus``."""
         session = await cls.connect(place, dialer, clock, trace)
-        try:
-            await session.greet(dialer)
-            await session.log_in(credentials)
-        except BaseException:
-            session.stream.abort()
-            raise
+        await begin(session, dialer, credentials)
         return session
 
     @classmethod
     async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None) -> Self:
         """The first step of ``open``: the connection, with TLS where it begins with it. Raises ``ConnectError``, ``TimedOut``."""
         fragments = Fragments()
-        tls = place.security is Security.SSL_TLS
-        stream = await dialer.connect(
-            place.host, place.port, fragments, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout, via=place.via
-        )
-        return cls(stream, fragments, place, clock, trace)
+        return cls(await dial(place, dialer, fragments), fragments, place, clock, trace)
 
     async def greet(self, dialer: Dialer) -> None:
         """The second: greeting, STARTTLS, capabilities."""

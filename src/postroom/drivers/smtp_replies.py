@@ -10,13 +10,13 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from postroom.errors import LoginRefused, Lost, PostroomError, SmtpReply, Throttled, TlsError
 from postroom.net.refusals import backoff_of, limit_of
+from postroom.net.rules import read_file
 from postroom.wire.smtp.replies import Reply
 
 
@@ -146,26 +146,11 @@ def throttled_by(judgement: Judgement, reply: Reply, host: str) -> Throttled | N
 @functools.cache
 def rules() -> tuple[Rule, ...]:
     """The table, in its order. It is read once. ValueError, with the entry's name, for a fault in it."""
-    import tomllib
-
-    return read_rules(tomllib.loads(Path(__file__).with_name("smtp_replies.toml").read_text("utf-8")))
+    return read_file(Path(__file__).with_name("smtp_replies.toml"), "reply", rule_of)
 
 
-def read_rules(table: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """Read a table. ValueError, with the entry's name, for a fault in it."""
-    found: dict[str, Rule] = {}
-    for number, entry in enumerate(table.get("reply", ()), 1):
-        try:
-            rule = _rule(dict(entry))
-        except (KeyError, TypeError, ValueError, re.error) as error:
-            raise ValueError(f"reply {entry.get('name', f'number {number}')}: {error!r}") from None
-        if rule.name in found:
-            raise ValueError(f"reply {rule.name}: the name is there twice")
-        found[rule.name] = rule
-    return tuple(found.values())
-
-
-def _rule(entry: dict[str, Any]) -> Rule:
+def rule_of(entry: dict[str, Any]) -> Rule:
+    """Read one entry, which is used up. Raises ``KeyError``, ``TypeError``, ``ValueError``, ``re.error``."""
     rule = Rule(
         scope=Scope(entry.pop("scope")),
         what=What(entry.pop("what")) if "what" in entry else None,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from postroom.clock import Clock
+from postroom.drivers.opening import begin, dial
 from postroom.drivers.provider import Place
 from postroom.drivers.refused import passing, refused
 from postroom.drivers.smtp_replies import At, Judgement, fault_of, judge, throttled_by
@@ -55,24 +56,14 @@ class SmtpSession:
         Raises the network's errors, ``AuthError``, ``Throttled``, ``SmtpReply``.
         """
         session = await cls.connect(place, dialer, clock, trace)
-        try:
-            await session.greet(dialer)
-            if credentials is not None:
-                await session.log_in(credentials)
-        except BaseException:
-            session.stream.abort()
-            raise
+        await begin(session, dialer, credentials)
         return session
 
     @classmethod
     async def connect(cls, place: Place, dialer: Dialer, clock: Clock, trace: Trace | None) -> Self:
         """The first step of ``open``: the connection, with TLS where it begins with it. Raises ``ConnectError``, ``TimedOut``."""
         replies = Replies()
-        tls = place.security is Security.SSL_TLS
-        stream = await dialer.connect(
-            place.host, place.port, replies, tls=tls, ca_file=place.ca_file, timeout=place.connect_timeout, via=place.via
-        )
-        return cls(stream, replies, place, clock, trace)
+        return cls(await dial(place, dialer, replies), replies, place, clock, trace)
 
     async def greet(self, dialer: Dialer) -> None:
         """The second: greeting, EHLO, STARTTLS."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from postroom import events
 from postroom.drivers import Account, Kit, SentFolder, open_sent
 from postroom.engine.pause import pause
+from postroom.engine.retry import submission_again
 from postroom.engine.sent import MailboxFor, OpenSent, folder_of, wants_copy
-from postroom.errors import ConfigError, Fate, ImapStatus, PostroomError, StoreError
+from postroom.errors import ConfigError, Fate, ImapStatus, PostroomError, StoreError, words_of
 from postroom.events import Observer
 from postroom.model import WorkKind, WorkState
 from postroom.outbound import Filing
@@ -24,7 +25,6 @@ from postroom.store import Store
 _CLAIM = 50  # copies claimed at once for one account, and filed over one conversation
 _AT_ONCE = 8  # accounts
 _IDLE = 10.0  # seconds after which to look without being told
-_FIRST, _LONGEST = 60.0, 3600.0  # seconds until a copy is tried again
 _GIVE_UP = 86_400.0  # seconds after which it is not
 _ASTRAY = 3600.0  # seconds that the clocks of server and machine may differ
 
@@ -145,11 +145,11 @@ class Filer:
     async def _failed(self, lane: str, filing: Filing, error: Exception) -> None:
         now = self.kit.clock.now()
         first = filing.work.first_failed_at if filing.work.first_failed_at is not None else now
-        words = str(error) if isinstance(error, PostroomError) else f"{type(error).__name__}: {error}"
+        words = words_of(error)
         if _never(error) or now - first >= _GIVE_UP:
             await self._give_up(lane, filing, words)
             return
-        again = now + self.kit.clock.jitter(min(_FIRST * 2 ** min(filing.work.attempts - 1, 10), _LONGEST))
+        again = now + self.kit.clock.jitter(submission_again(filing.work.attempts))
         await self.store.outbox.filings.end(filing, WorkState.READY, not_before=again, first_failed_at=first, fault=words[:1000])
         self.observer.event(events.WORK_FAILED, kind=WorkKind.FILE.value, subject=filing.work.subject, error=words)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 
 from postroom import events
 from postroom.clock import Clock
+from postroom.errors import words_of
 from postroom.events import Observer
 
 _AGAIN = 30.0  # seconds after an unforeseen error
@@ -26,5 +27,4 @@ def unforeseen(observer: Observer, where: str, error: Exception) -> None:
     """Tell of an error that nobody foresaw."""
     # The places alone: a trace with values could show what passed through.
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-    words = f"{type(error).__name__}: {error}"
-    observer.event(events.UNFORESEEN, where=where, error=words, trace=" < ".join(reversed(places)))
+    observer.event(events.UNFORESEEN, where=where, error=words_of(error), trace=" < ".join(reversed(places)))

@@ -51,9 +51,10 @@ def decide_work(error: BaseException, attempts: int) -> Decision:
 
 
 def submission_again(attempts: int) -> float:
-    """Seconds until a refusal for now is tried again. Soon at first: greylisting and locks pass in minutes.
+    """Seconds until a refusal for now, or a copy that could not be filed, is tried again.
 
-    RFC 5321 section 4.5.4.1 wants half an hour, or a better strategy; after some attempts it is an hour.
+    Soon at first: greylisting and locks pass in minutes. RFC 5321 section 4.5.4.1 wants half an hour, or a better strategy; after
+    some attempts it is an hour.
     """
     return float(min(60.0 * 2 ** min(max(attempts, 1) - 1, 10), 3600.0))
 

@@ -17,12 +17,12 @@ from postroom.clock import Clock
 from postroom.drivers import Account
 from postroom.drivers.limits import DEFAULT, Limits
 from postroom.engine import attempt
+from postroom.engine.connection import Connection, Open
 from postroom.engine.guard import unforeseen
 from postroom.engine.pause import pause
 from postroom.engine.standing import Standing
 from postroom.engine.supply import Look, Supply
-from postroom.engine.talker import Open, Talker
-from postroom.errors import LeaseLost, NetworkError, PostroomError, ProtocolError, Reply, StoreError, Throttled
+from postroom.errors import LeaseLost, NetworkError, PostroomError, ProtocolError, Reply, StoreError, Throttled, words_of
 from postroom.events import Observer
 from postroom.model import Health
 from postroom.outbound import Content, DeliveryStatus, Outgoing
@@ -63,7 +63,7 @@ class Sender:
         self._supply = Supply(section, around.store, around.clock, around.observer, around.look, self._news)
         self._queue = self._supply.queue
         self._restart = self._ending = self._draining = self.paused = False
-        self._idle: list[tuple[Talker, asyncio.Future[None]]] = []
+        self._idle: list[tuple[Connection, asyncio.Future[None]]] = []
         self._busy = 0
         self._breaks = 0
         self._most = 1  # conversations at once, as options, provider and the server's own refusals allow
@@ -136,8 +136,10 @@ class Sender:
         self._interval = 60.0 / rate if rate else 0.0
         self._low = _CLAIM * account.client.pool_size // 2
         self._proof_due = not self._draining
-        talkers = [Talker(self._around.open, self._clock) for _ in range(account.client.pool_size)]
-        tasks = [asyncio.create_task(self._talk(talker), name=f"{self.section} {at}") for at, talker in enumerate(talkers)]
+        connections = [Connection(self._around.open, self._clock) for _ in range(account.client.pool_size)]
+        tasks = [
+            asyncio.create_task(self._talk(connection), name=f"{self.section} {at}") for at, connection in enumerate(connections)
+        ]
         try:
             await self._feed(account)
         finally:
@@ -207,28 +209,28 @@ class Sender:
 
     # --- conversations
 
-    async def _talk(self, talker: Talker) -> None:
+    async def _talk(self, connection: Connection) -> None:
         """Send one message after the other over one conversation, until the round is over."""
         try:
-            while await self._turn(talker):
+            while await self._turn(connection):
                 self._busy += 1
                 try:
                     if self._queue:
                         outgoing, content = self._queue.popleft()
                         if len(self._queue) == self._low:
                             self._news.set()  # more may be claimed meanwhile
-                        await self._send(talker, outgoing, content)
+                        await self._send(connection, outgoing, content)
                     else:
-                        await self._prove(talker)
+                        await self._prove(connection)
                 finally:
                     self._busy -= 1
                     if not self._queue:
                         self._news.set()
         finally:
             with suppress(PostroomError):
-                await talker.close()
+                await connection.close()
 
-    async def _turn(self, talker: Talker) -> bool:
+    async def _turn(self, connection: Connection) -> bool:
         """Wait until this conversation may send what is first in the queue; False when the round is over."""
         while not (self._restart or self._ending):
             allowed = 1 if self.standing.trying else self._most
@@ -243,7 +245,7 @@ class Sender:
                 await self._until_slot(self._slot - now)
                 continue
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._idle.append((talker, waiting))
+            self._idle.append((connection, waiting))
             await waiting
         return False
 
@@ -264,79 +266,81 @@ class Sender:
 
     async def _close_idle(self, seconds: float) -> None:
         now = self._clock.monotonic()
-        for talker, _ in list(self._idle):
-            since = talker.idle_since()
-            retires = self._account is not None and not talker.serves(self._account)
+        for connection, _ in list(self._idle):
+            since = connection.idle_since()
+            retires = self._account is not None and not connection.serves(self._account)
             if since is not None and (retires or now - since >= seconds):
                 with suppress(PostroomError):
-                    await talker.close()
+                    await connection.close()
 
     def _next_idle(self, seconds: float) -> float:
         """When the next conversation will have been idle for so long."""
-        since = [since for talker, _ in self._idle if (since := talker.idle_since()) is not None]
+        since = [since for connection, _ in self._idle if (since := connection.idle_since()) is not None]
         return max(0.1, min(since) + seconds - self._clock.monotonic()) if since else _IDLE
 
     # --- sending
 
-    async def _prove(self, talker: Talker) -> None:
+    async def _prove(self, connection: Connection) -> None:
         """Log in without mail, so that a fault is seen before there is some, and its end as well."""
         self._proof_due = False
         if self._account is None:
             return
         try:
-            await (await talker.ready(self._account)).check()
+            await (await connection.ready(self._account)).check()
         except PostroomError as error:
-            grown_old = talker.proved and isinstance(error, NetworkError | ProtocolError | Reply)
-            await talker.close()
+            grown_old = connection.proved and isinstance(error, NetworkError | ProtocolError | Reply)
+            await connection.close()
             if grown_old:
                 self._proof_due = True  # over a new one
             else:
                 await self._park(error)
         else:
-            talker.used()
+            connection.used()
             await self._proved()
 
-    async def _send(self, talker: Talker, outgoing: Outgoing, content: Content) -> None:
+    async def _send(self, connection: Connection, outgoing: Outgoing, content: Content) -> None:
         """Send one submission, and write down what became of it."""
         account = self._account
         begun, marking = False, self._supply.marking(outgoing)
         try:
             if account is None:
                 raise LeaseLost("the account was taken away")
-            submitter = await talker.ready(account)
+            submitter = await connection.ready(account)
             begun = True
             statuses = await submitter.submit(outgoing.envelope, content, marking.commit)
         except LeaseLost:  # cancelled, or another's: nothing left this machine
-            await talker.close()
+            await connection.close()
         except StoreError as error:
-            await talker.close()
+            await connection.close()
             await self._supply.give_back(outgoing)
             await self._park(error)
         except PostroomError as error:
             if marking.marked:  # which a submitter answers with a doubt of its own
-                await talker.close()
+                await connection.close()
                 self._supply.passed(outgoing, attempt.unknown(outgoing, str(error), self._clock.now()))
             else:
-                await self._stopped(talker, outgoing, content, error, begun=begun)
+                await self._stopped(connection, outgoing, content, error, begun=begun)
         except Exception as error:  # noqa: BLE001 - whatever a message does to us, the others go on
-            await talker.close()
+            await connection.close()
             self._unforeseen(outgoing, error)
         else:
-            talker.used()
-            talker.proved = True
-            await self._answered(talker, outgoing, statuses)
+            connection.used()
+            connection.proved = True
+            await self._answered(connection, outgoing, statuses)
 
-    async def _answered(self, talker: Talker, outgoing: Outgoing, statuses: Sequence[DeliveryStatus]) -> None:
+    async def _answered(self, connection: Connection, outgoing: Outgoing, statuses: Sequence[DeliveryStatus]) -> None:
         self._supply.passed(outgoing, attempt.after(outgoing, statuses, self._clock.now(), self._span))
-        await talker.tidy()
+        await connection.tidy()
         if any(status.code for status in statuses):  # the server said something, whatever it was
             self._breaks = 0
             await self._proved()
 
-    async def _stopped(self, talker: Talker, outgoing: Outgoing, content: Content, error: PostroomError, *, begun: bool) -> None:
+    async def _stopped(
+        self, connection: Connection, outgoing: Outgoing, content: Content, error: PostroomError, *, begun: bool
+    ) -> None:
         """A conversation did not come about, or was broken before anything could be accepted."""
-        used = talker.proved
-        await talker.close()
+        used = connection.proved
+        await connection.close()
         broken = begun and isinstance(error, NetworkError | ProtocolError | Reply)
         if broken and used:  # it had grown old: once more over a new one
             self._queue.appendleft((outgoing, content))
@@ -385,5 +389,4 @@ class Sender:
 
     def _unforeseen(self, outgoing: Outgoing, error: Exception) -> None:
         unforeseen(self._observer, self.section, error)
-        words = f"{type(error).__name__}: {error}"
-        self._supply.passed(outgoing, attempt.unknown(outgoing, words[:500], self._clock.now()))
+        self._supply.passed(outgoing, attempt.unknown(outgoing, words_of(error)[:500], self._clock.now()))

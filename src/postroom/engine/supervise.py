@@ -16,7 +16,7 @@ from postroom.engine.guard import guarded, unforeseen
 from postroom.engine.silence import silent_for
 from postroom.engine.watch import Surroundings, Watch
 from postroom.engine.work import Worker
-from postroom.errors import PostroomError, StoreError
+from postroom.errors import PostroomError, StoreError, words_of
 from postroom.model import Health
 from postroom.store import LEASE
 
@@ -160,5 +160,5 @@ class Supervisor:
             return Result(section, watch, error)
         except Exception as error:  # noqa: BLE001 - one client's defect must not end the others
             unforeseen(self.around.observer, section, error)
-            return Result(section, watch, PostroomError(f"{type(error).__name__}: {error}"))
+            return Result(section, watch, PostroomError(words_of(error)))
         return Result(section, watch)

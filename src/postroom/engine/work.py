@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from postroom import events
 from postroom.clock import Clock
 from postroom.engine.applications import Applications, Arrivals, Configured
+from postroom.engine.pause import pause
 from postroom.engine.process import process
 from postroom.engine.retry import decide_work
-from postroom.errors import PostroomError, StoreError, StoreFull
+from postroom.errors import StoreError, StoreFull, words_of
 from postroom.events import Observer
 from postroom.model import Work, WorkKind, WorkState
 from postroom.store import Store
@@ -63,7 +64,7 @@ class Worker:
                 due = self.clock.now() + seconds
             if ending:
                 return
-            await self._wait(_IDLE if due is None else max(due - self.clock.now(), 0.05))
+            await pause(self.clock, _IDLE if due is None else max(due - self.clock.now(), 0.05), self._told)
 
     async def drain(self) -> int:
         """Do all that is due, and hand over what applications are still to get; return how many pieces were done."""
@@ -92,7 +93,7 @@ class Worker:
 
     async def _failed(self, piece: Work, error: Exception) -> None:
         decision = decide_work(error, piece.attempts)
-        words = str(error) if isinstance(error, PostroomError) else f"{type(error).__name__}: {error}"
+        words = words_of(error)
         now = self.clock.now()
         state = WorkState.DEAD if decision.dead else WorkState.READY
         first = piece.first_failed_at if piece.first_failed_at is not None else now
@@ -100,11 +101,3 @@ class Worker:
         self.failed += decision.dead
         event = events.WORK_DEAD if decision.dead else events.WORK_FAILED
         self.observer.event(event, kind=piece.kind.value, subject=piece.subject, error=words)
-
-    async def _wait(self, seconds: float) -> None:
-        sleeping = asyncio.create_task(self.clock.sleep(seconds))
-        told = asyncio.create_task(self._told.wait())
-        await asyncio.wait([sleeping, told], return_when=asyncio.FIRST_COMPLETED)
-        for task in (sleeping, told):
-            task.cancel()
-        await asyncio.gather(sleeping, told, return_exceptions=True)

@@ -23,10 +23,6 @@ _NAMES = {
     "koi8-u": "koi8-u",
     "tis-620": "tis-620",
 }
-_VALID = (
-    "utf-8, us-ascii, iso-8859-1 to -16, windows-1250 to -1258, koi8-r, koi8-u, iso-2022-jp, iso-2022-kr, shift_jis, euc-jp, "
-    "euc-kr, gb18030, gbk, gb2312, big5, tis-620"
-)
 _FAMILIES = ((re.compile(r"iso8859-(\d+)\Z"), "iso-8859-{}"), (re.compile(r"cp(125[0-8])\Z"), "windows-{}"))
 
 
@@ -40,13 +36,6 @@ def mime_name(charset: str) -> str:
         if found := family.match(name):
             return form.format(found[1])
     return _NAMES.get(name, "")
-
-
-def charset_fault(charset: str) -> str | None:
-    """What is wrong with the value of ``outbound-msg-charset``; nothing when it can be used."""
-    if mime_name(charset):
-        return None
-    return f"no charset that mail is written in; valid: {_VALID}"
 
 
 def encoded(text: str, charset: str) -> tuple[bytes, str]:

@@ -33,10 +33,11 @@ _LEAST_BITS = 1024  # RFC 8301 section 3.2
 
 
 def sign(octets: bytes, domain: str, selector: str, key_pem: bytes, timestamp: int) -> bytes:
-    """The message with a DKIM-Signature before it. Its lines end in CRLF, ``domain`` is in A-labels, and ``key_fault`` found
-    nothing wrong with the key. Raises ``ValueError`` for a key that cannot be read, and for a message without From.
+    """The message with a DKIM-Signature before it. Its lines end in CRLF, ``domain`` is in A-labels.
+
+    Raises ``ValueError`` for a key that cannot sign, and for a message without From.
     """
-    key = _key(key_pem, checked=True)
+    key = _key(key_pem)
     header, _, body = octets.partition(b"\r\n\r\n")
     found = [(name.lower(), value) for name, value in _FIELD.findall(header + b"\r\n")]
     names = _names([name for name, _ in found])
@@ -58,16 +59,7 @@ def sign(octets: bytes, domain: str, selector: str, key_pem: bytes, timestamp: i
     return unsigned.removesuffix(b"\r\n") + "\r\n ".join(["", *pieces]).encode("ascii") + b"\r\n" + octets
 
 
-def key_fault(pem: bytes) -> str | None:
-    """What is wrong with the file that ``dkim-key`` names; nothing when it can sign."""
-    try:
-        _key(pem)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _key(pem: bytes, *, checked: bool = False) -> RSAPrivateKey | Ed25519PrivateKey:
+def _key(pem: bytes) -> RSAPrivateKey | Ed25519PrivateKey:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -78,7 +70,7 @@ def _key(pem: bytes, *, checked: bool = False) -> RSAPrivateKey | Ed25519Private
         raise ValueError("no private key is in it (a public key or a certificate cannot sign)")
     try:
         # The primes of an RSA key are proved when the configuration is read, not for each message: it takes 30 ms.
-        key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=checked)
+        key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         raise ValueError("its private key is protected by a password; valid: one without, readable by Postroom alone") from None
     except (ValueError, UnsupportedAlgorithm):

@@ -8,19 +8,18 @@ from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 from postroom.errors import LimitExceeded, Lost, TimedOut, TlsError
+from postroom.net.flow import Flow
 
 _MOST = 256 * 1024  # octets that wait to be taken; more are not read
 
 
-class Accepted(asyncio.Protocol):
+class Accepted(Flow, asyncio.Protocol):
     """One connection. ``talk`` begins as a task when it is made, reads it alone, and ends with it closed."""
 
     def __init__(self, talk: Callable[[Accepted], Coroutine[Any, Any, None]]) -> None:
+        super().__init__()
         self._talk = talk
-        self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._waiter: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
         self._reading = True
         self._gone = ""  # how it ended
         self.task: asyncio.Task[None] | None = None
@@ -75,12 +74,10 @@ class Accepted(asyncio.Protocol):
         if self._transport is None or self._gone:
             raise Lost(self._gone or "closed")
         self._transport.write(octets)
-        if self._drained is not None:
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._drained
-            except TimeoutError:
-                raise TimedOut(f"nothing is taken for {timeout:g} s") from None
+        try:
+            await self._taken(timeout)
+        except TimeoutError:
+            raise TimedOut(f"nothing is taken for {timeout:g} s") from None
 
     async def start_tls(self, context: ssl.SSLContext, timeout: float) -> None:
         """Go on under TLS. Raises ``TlsError``; also where octets in clear came behind the request for it.
@@ -116,14 +113,10 @@ class Accepted(asyncio.Protocol):
         if not self._reading and len(self._buffer) < _MOST and self._transport is not None:
             self._reading = True
             self._transport.resume_reading()
-        self._waiter = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(timeout):
-                await self._waiter
+            await self._woken(timeout)
         except TimeoutError:
             raise TimedOut(f"nothing came for {timeout:g} s") from None
-        finally:
-            self._waiter = None
 
     # --- what the event loop calls
 
@@ -147,15 +140,3 @@ class Accepted(asyncio.Protocol):
         self._gone = self._gone or str(exc or "the connection was closed")
         self._wake()
         self.resume_writing()
-
-    def pause_writing(self) -> None:
-        self._drained = asyncio.get_running_loop().create_future()
-
-    def resume_writing(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        self._drained = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

@@ -11,10 +11,11 @@ import enum
 import functools
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from postroom.net.rules import read_file
 
 _AADSTS = re.compile(r"AADSTS(\d{4,9})")  # Microsoft's numbers, as they stand in its words
 _ON_PAGE = re.compile(r"\berror (\d{3}): ([a-z_]{4,60})", re.IGNORECASE)  # Google: "Error 403: access_denied"
@@ -184,27 +185,11 @@ def _printable(text: str) -> str:
 @functools.cache
 def rules() -> tuple[Rule, ...]:
     """The table, in its order. It is read once. ValueError, with the entry's name, for a fault in it."""
-    import tomllib
-
-    text = Path(__file__).with_name("refusals.toml").read_text("utf-8")
-    return read_rules(tomllib.loads(text))
+    return read_file(Path(__file__).with_name("refusals.toml"), "refusal", rule_of)
 
 
-def read_rules(table: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """Read a table. ValueError, with the entry's name, for a fault in it."""
-    found: dict[str, Rule] = {}
-    for number, entry in enumerate(table.get("refusal", ()), 1):
-        try:
-            rule = _rule(dict(entry))
-        except (KeyError, TypeError, ValueError, re.error) as error:
-            raise ValueError(f"refusal {entry.get('name', f'number {number}')}: {error!r}") from None
-        if rule.name in found:
-            raise ValueError(f"refusal {rule.name}: the name is there twice")
-        found[rule.name] = rule
-    return tuple(found.values())
-
-
-def _rule(entry: dict[str, Any]) -> Rule:
+def rule_of(entry: dict[str, Any]) -> Rule:
+    """Read one entry, which is used up. Raises ``KeyError``, ``TypeError``, ``ValueError``, ``re.error``."""
     rule = Rule(
         at=Where(entry.pop("at")),
         fate=Verdict(entry.pop("fate")),

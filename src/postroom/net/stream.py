@@ -18,6 +18,7 @@ from typing import Protocol, cast
 
 from postroom.errors import ConnectError, Lost, NetworkError, TimedOut, TlsError
 from postroom.net.deflate import Deflater, Inflating
+from postroom.net.flow import Flow
 from postroom.net.proxied import open_through
 from postroom.settings import ProxySettings
 
@@ -142,17 +143,15 @@ def translated(error: BaseException, place: str, timeout: float = 0) -> NetworkE
     return ConnectError(f"{place}: {words}")
 
 
-class Stream(asyncio.BufferedProtocol):
+class Stream(Flow, asyncio.BufferedProtocol):
     """A conversation. One task reads it. Octets are counted both ways as they cross the network, TLS not included."""
 
     def __init__(self, receiver: Receiver, place: str, host: str, count: Callable[[int], None] | None = None) -> None:
+        super().__init__()
         self._receiver = receiver
         self._count = count
         self._place = place
         self._host = host
-        self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
         self._fresh = False  # octets came that no one was told of
         self._paused = False
         self._gone: str | None = None  # how the conversation ended
@@ -183,14 +182,10 @@ class Stream(asyncio.BufferedProtocol):
         if self._paused and not self._receiver.full and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
-        self._waiter = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(seconds):
-                await self._waiter
+            await self._woken(seconds)
         except TimeoutError:
             return False
-        finally:
-            self._waiter = None
         if not self._fresh:
             self._check_inflating()
         if not self._fresh and self._gone is not None:
@@ -211,13 +206,11 @@ class Stream(asyncio.BufferedProtocol):
             octets = self._deflater.deflate(octets)
         self.octets_out += len(octets)
         self._transport.write(octets)
-        if self._drained is not None:
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._drained
-            except TimeoutError:
-                self.abort()
-                raise TimedOut(f"{self._place} takes nothing for {timeout:g} s") from None
+        try:
+            await self._taken(timeout)
+        except TimeoutError:
+            self.abort()
+            raise TimedOut(f"{self._place} takes nothing for {timeout:g} s") from None
 
     async def start_tls(self, dialer: Dialer, ca_file: Path | None, timeout: float) -> None:
         """Go on under TLS. The caller has seen to it that nothing in clear is left. Raises ``TlsError``, ``TimedOut``."""
@@ -310,18 +303,6 @@ class Stream(asyncio.BufferedProtocol):
         self._transport = None  # there is nothing left to end
         self._wake()
         self.resume_writing()
-
-    def pause_writing(self) -> None:
-        self._drained = asyncio.get_running_loop().create_future()
-
-    def resume_writing(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        self._drained = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 Trace = Callable[[str, bytes], None]

@@ -96,7 +96,6 @@ WHERE work.id = value ->> 0 AND work.state = 'waiting'
 _RELEASE = """
 UPDATE work SET state = 'ready', holder = '', attempts = attempts - 1 FROM json_each(?1)
 WHERE work.id = value ->> 0 AND work.token = value ->> 1 AND work.state = 'leased'"""
-_LANES = "SELECT DISTINCT lane FROM work WHERE state IN ('ready', 'leased') AND kind = 'submit'"
 
 
 class Outbox:
@@ -160,10 +159,6 @@ class Outbox:
             _Long(self._blobs, reference) if reference.length > _LARGE else Octets(self._blobs.read(reference))
             for reference in references
         ]
-
-    async def lanes(self) -> frozenset[str]:
-        """The sections that open work waits for, whether or not they are configured."""
-        return await self._db.run(lambda db: frozenset(str(lane) for (lane,) in db.execute(_LANES).fetchall()), writes=False)
 
     # --- persons
 

@@ -10,7 +10,7 @@ import apsw
 
 from postroom.errors import Ambiguous, NotFound, StateRefused
 from postroom.model import WORK_MOVES, Reference, WorkState
-from postroom.outbound import RECIPIENT_MOVES, Handed, LaneCounts, Passage, RecipientRow, RecipientState, SubmissionRow
+from postroom.outbound import RECIPIENT_MOVES, STATE_WORDS, Handed, LaneCounts, Passage, RecipientRow, RecipientState, SubmissionRow
 
 _NUMBER = "SELECT id, public_id FROM submissions WHERE public_id >= ?1 AND public_id < ?1 || 'g' LIMIT 2"
 _ROW = """
@@ -32,7 +32,7 @@ SELECT lane, state, count, (SELECT created_at FROM submissions WHERE id = first)
   SELECT lane, state, count(*), min(subject) FROM work
   WHERE state IN ('waiting', 'dead') AND kind = 'submit' GROUP BY lane, state)"""
 # A claim that is taken away has another token, so that whoever held it marks nothing any more.
-_MOVE_WORK = "UPDATE work SET state = ?2, not_before = ?3, token = token + 1, holder = '', fault = '' WHERE id = ?1"
+_MOVE_WORK = "UPDATE work SET state = ?2, not_before = 0, token = token + 1, holder = '', fault = '' WHERE id = ?1"
 _FRESH = "UPDATE work SET attempts = 0, first_failed_at = NULL WHERE id = ?"
 _LANE = "UPDATE work SET lane = ?2 WHERE id = ?1"
 _STATES = "SELECT DISTINCT state FROM recipients WHERE submission = ?"
@@ -47,23 +47,12 @@ _S = RecipientState
 RESOLVED = "resolved by a person"
 """The words of a recipient whose doubt a person ended: what they were is in the history."""
 
-STATES = {
-    WorkState.READY: "queued",
-    WorkState.LEASED: "sending",
-    WorkState.DONE: "sent",
-    WorkState.WAITING: "in doubt",
-    WorkState.DEAD: "failed",
-    WorkState.CANCELLED: "cancelled",
-}
-"""A submission's state for people, by the state of its work."""
-
 
 class Asked(NamedTuple):
     """Which submissions."""
 
     client: str | None = None
     states: tuple[WorkState, ...] = ()  # empty: all
-    doubt: bool = False  # with a recipient in doubt only
     owner: str | None = None
     address: str | None = None  # of a recipient
     message_id: str | None = None
@@ -116,7 +105,6 @@ def page(db: apsw.Connection, asked: Asked, limit: int) -> list[SubmissionRow]:
         ("w.lane = ?", asked.client),
         ("w.lane IN (SELECT value FROM json_each(?))", json.dumps(asked.clients) if asked.clients else None),
         ("w.state IN (SELECT value FROM json_each(?))", json.dumps([s.value for s in asked.states]) if asked.states else None),
-        ("EXISTS (SELECT 1 FROM recipients r WHERE r.submission = s.id AND r.state = ?)", "doubt" if asked.doubt else None),
         ("s.owner = ?", asked.owner),
         ("EXISTS (SELECT 1 FROM recipients r WHERE r.submission = s.id AND lower(r.address) = lower(?))", asked.address),
         ("s.message_id = ?", asked.message_id),
@@ -160,7 +148,7 @@ def abandoned(db: apsw.Connection, number: int, living: Callable[[str], bool]) -
     if row is not None and living(str(row[1])):
         return False
     if row is not None:
-        db.execute(_MOVE_WORK, (row[0], WorkState.READY.value, 0))
+        db.execute(_MOVE_WORK, (row[0], WorkState.READY.value))
     return True
 
 
@@ -173,11 +161,11 @@ def cancel(db: apsw.Connection, number: int, now: float) -> None:
     if _S.DOUBT.value in states:
         raise StateRefused("the server may have accepted it", remedy=f"Resolve the doubt: {_resolving(public_id)}.")
     if state not in (WorkState.READY, WorkState.LEASED, WorkState.WAITING) or _S.PENDING.value not in states:
-        raise StateRefused(f"it is {STATES[state]}: nothing is left to take back", remedy="Nothing is to be done.")
+        raise StateRefused(f"it is {STATE_WORDS[state]}: nothing is left to take back", remedy="Nothing is to be done.")
     if state is WorkState.LEASED:  # claimed, and not begun: the claim is taken away first
-        _move_work(db, work, state, WorkState.READY, 0)
+        _move_work(db, work, state, WorkState.READY)
         state = WorkState.READY
-    _move_work(db, work, state, WorkState.CANCELLED, 0)
+    _move_work(db, work, state, WorkState.CANCELLED)
     _move(db, number, _S.PENDING, _S.CANCELLED, now)
     db.execute(_NOTE, (number, now, "cancelled", "", ""))
 
@@ -188,11 +176,11 @@ def replay(db: apsw.Connection, number: int, now: float, client: str | None) -> 
     if state is WorkState.WAITING:
         raise StateRefused("it is in doubt: the server may have accepted it", remedy=f"Resolve the doubt: {_resolving(public_id)}.")
     if state not in (WorkState.DEAD, WorkState.READY):
-        words = f"it is {STATES[state]}, and only what failed or waits to be sent is sent again"
+        words = f"it is {STATE_WORDS[state]}, and only what failed or waits to be sent is sent again"
         raise StateRefused(words, remedy=f"See postroom outbox show {public_id}.")
     if state is WorkState.DEAD:
         _move(db, number, _S.FAILED, _S.PENDING, now)
-    _move_work(db, work, state, WorkState.READY, 0)
+    _move_work(db, work, state, WorkState.READY)
     db.execute(_FRESH, (work,))
     if client is not None:
         db.execute(_LANE, (work, client))
@@ -208,10 +196,10 @@ def resolve(db: apsw.Connection, number: int, now: float, to: RecipientState, ad
     db.execute(_RESOLVE, (number, to.value, now, address, RESOLVED))
     if not db.changes():
         whom = f" about {address}" if address else ""
-        raise StateRefused(f"there is no doubt{whom}: it is {STATES[state]}", remedy=f"See postroom outbox show {public_id}.")
+        raise StateRefused(f"there is no doubt{whom}: it is {STATE_WORDS[state]}", remedy=f"See postroom outbox show {public_id}.")
     db.execute(_NOTE, (number, now, "resolved", address or "", {_S.PENDING: "to be sent again"}.get(to, to.value)))
     # Whoever claims it next finds what is left to do, if only that all is done.
-    _move_work(db, work, state, WorkState.READY, 0)
+    _move_work(db, work, state, WorkState.READY)
 
 
 def _work(db: apsw.Connection, number: int) -> tuple[int, WorkState, str]:
@@ -223,10 +211,10 @@ def _resolving(public_id: str) -> str:
     return f"postroom outbox resolve {public_id} --as sent|resend|failed"
 
 
-def _move_work(db: apsw.Connection, work: int, before: WorkState, after: WorkState, not_before: float) -> None:
+def _move_work(db: apsw.Connection, work: int, before: WorkState, after: WorkState) -> None:
     if after is not before and after not in WORK_MOVES[before]:
         raise StateRefused(f"work does not go from {before.value} to {after.value}")
-    db.execute(_MOVE_WORK, (work, after.value, not_before))
+    db.execute(_MOVE_WORK, (work, after.value))
 
 
 def _move(db: apsw.Connection, number: int, before: RecipientState, after: RecipientState, now: float) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from postroom.drivers.smtp_replies import At, Rule, Scope, What, fault_of, judge, read_rules, rules, throttled_by
+from postroom.drivers.smtp_replies import At, Rule, Scope, What, fault_of, judge, rule_of, rules, throttled_by
 from postroom.errors import Fate, LoginRefused, Lost, PostroomError, SmtpReply, Throttled, TlsError
+from postroom.net.rules import read_table
 from postroom.wire.smtp.replies import Replies, Reply
 
 ENTRY = {"name": "a", "scope": "message", "code": [550], "means": "M.", "source": "s", "example": "550 x"}
@@ -64,9 +65,9 @@ def test_an_entry_can_be_read_by_an_administrator(rule: Rule) -> None:
 def test_a_fault_in_the_table_is_named(change: dict[str, Any], words: str) -> None:
     entry = {key: value for key, value in {**ENTRY, **change}.items() if value is not None}
     with pytest.raises(ValueError, match=words):
-        read_rules({"reply": [entry]})
+        read_table({"reply": [entry]}, "reply", rule_of)
     with pytest.raises(ValueError, match="twice"):
-        read_rules({"reply": [ENTRY, ENTRY]})
+        read_table({"reply": [ENTRY, ENTRY]}, "reply", rule_of)
 
 
 # --- what no entry knows ----------------------------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from postroom.net.refusals import (
     heard_from_token_body,
     heard_from_words,
     limit_of,
-    read_rules,
+    rule_of,
     rules,
 )
+from postroom.net.rules import read_table
 
 ACTS = re.compile(
     r"(Add|Ask|Change|Check|Compare|Copy|Do nothing|Fill in|Give|If|In|Leave|Let|Look|Make|Name|Open|Press|Put|Restore|Run|See"
@@ -111,21 +112,21 @@ def test_every_way_of_matching_is_in_the_examples_words() -> None:
 )
 def test_a_fault_in_the_table_names_its_entry(change: dict[str, object], says: str) -> None:
     with pytest.raises(ValueError, match=rf"refusal a: .*{says}" if says != "refusal a" else says):
-        read_rules({"refusal": [ENTRY | change]})
+        read_table({"refusal": [ENTRY | change]}, "refusal", rule_of)
 
 
 def test_an_entry_without_a_name_is_named_by_its_number() -> None:
     with pytest.raises(ValueError, match="refusal number 2"):
-        read_rules({"refusal": [ENTRY, {key: value for key, value in ENTRY.items() if key != "name"}]})
+        read_table({"refusal": [ENTRY, {key: value for key, value in ENTRY.items() if key != "name"}]}, "refusal", rule_of)
 
 
 def test_a_name_is_there_once() -> None:
     with pytest.raises(ValueError, match="refusal a: the name is there twice"):
-        read_rules({"refusal": [ENTRY, ENTRY]})
+        read_table({"refusal": [ENTRY, ENTRY]}, "refusal", rule_of)
 
 
 def test_a_whole_entry_is_read() -> None:
-    (rule,) = read_rules({"refusal": [ENTRY]})
+    (rule,) = read_table({"refusal": [ENTRY]}, "refusal", rule_of)
     assert (rule.name, rule.at, rule.fate, rule.error, rule.certain) == ("a", Where.TOKEN, Verdict.RETRY, "e", True)
 
 

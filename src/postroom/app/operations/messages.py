@@ -8,17 +8,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
 
 from postroom.app.config import Live
-from postroom.app.core import opened
-from postroom.app.observing import Quiet
-from postroom.app.operations.shown import moment
+from postroom.app.core import for_command
+from postroom.app.operations.shown import moment, shortened
 from postroom.app.terminal import UNUSABLE, Failure, print_json
-from postroom.clock import SystemClock
 from postroom.errors import ConfigError
 from postroom.mime.recipients import header_line
 from postroom.model import MessageRow, Reference
@@ -43,14 +40,6 @@ def known_section(live: Live, name: str) -> str:
         if name.startswith("pop-client"):
             return name
         raise
-
-
-@asynccontextmanager
-async def _store(live: Live) -> AsyncIterator[Store]:
-    clock = SystemClock()
-    log = Quiet(live, clock)
-    async with opened(live, clock, log, log.trace) as core:
-        yield core.store
 
 
 def as_dict(row: MessageRow) -> dict[str, object]:
@@ -79,26 +68,26 @@ def as_dict(row: MessageRow) -> dict[str, object]:
 
 async def list_messages(live: Live, section: str | None, *, as_json: bool, limit: int | None) -> None:
     """Print messages: for programs all of them in the order of capture, for people the newest."""
-    async with _store(live) as store:
+    async with for_command(live) as core:
         if as_json:
-            async for row in store.messages(client=section, newest_first=False, limit=limit):
+            async for row in core.store.messages(client=section, newest_first=False, limit=limit):
                 print_json(as_dict(row))
             return
-        rows = [row async for row in store.messages(client=section, newest_first=True, limit=limit or _FOR_PEOPLE)]
+        rows = [row async for row in core.store.messages(client=section, newest_first=True, limit=limit or _FOR_PEOPLE)]
     if not rows:
         click.echo(f"No message of {section} has been captured yet." if section else "No message has been captured yet.")
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 160
     for row in rows:
-        start = f"{row.id[:23]}  {moment(row.received)[:16].replace('T', ' ')}  {_short(row.client, 20):20}  "
-        sender, subject = _short(row.facts.sender, 28), row.facts.subject or "(no subject)"
-        click.echo(start + f"{sender:28}  " + _short(subject, max(width - len(start) - 31, 20)))
+        start = f"{row.id[:23]}  {moment(row.received)[:16].replace('T', ' ')}  {shortened(row.client, 20):20}  "
+        sender, subject = shortened(row.facts.sender, 28), row.facts.subject or "(no subject)"
+        click.echo(start + f"{sender:28}  " + shortened(subject, max(width - len(start) - 31, 20)))
 
 
 async def show_message(live: Live, public_id: str, *, as_json: bool) -> None:
     """Print one message's facts and its header."""
-    async with _store(live) as store:
-        row, reference = await _one(store, public_id)
-        head = store.blobs.heads([reference], 64 * 1024)[0]
+    async with for_command(live) as core:
+        row, reference = await _one(core.store, public_id)
+        head = core.store.blobs.heads([reference], 64 * 1024)[0]
         head = _before(row, head) + head
     if as_json:
         print_json(as_dict(row))
@@ -117,17 +106,17 @@ async def show_message(live: Live, public_id: str, *, as_json: bool) -> None:
 
 async def export(live: Live, section: str | None, ids: Sequence[str] | None, output: Path | None) -> None:
     """Write messages' octets: one to a file or the terminal, several into a folder."""
-    async with _store(live) as store:
+    async with for_command(live) as core:
         if ids is not None and len(ids) == 1 and (output is None or not output.is_dir()):
-            _write(store, *await _one(store, ids[0]), output)
+            _write(core.store, *await _one(core.store, ids[0]), output)
             return
         if output is None:
             raise Failure("several messages need a folder", "Name one with --output DIRECTORY.", UNUSABLE)
         output.mkdir(parents=True, exist_ok=True)
-        chosen = ids if ids is not None else [public_id async for public_id in _all(store, section)]
+        chosen = ids if ids is not None else [public_id async for public_id in _all(core.store, section)]
         for public_id in chosen:
-            row, reference = await _one(store, public_id)
-            _write(store, row, reference, output / f"{row.id if row.copy is None else row.copy.id}.eml")
+            row, reference = await _one(core.store, public_id)
+            _write(core.store, row, reference, output / f"{row.id if row.copy is None else row.copy.id}.eml")
         click.echo(f"{len(chosen)} message{'' if len(chosen) == 1 else 's'} written to {output}", err=True)
 
 
@@ -176,7 +165,3 @@ async def _one(store: Store, public_id: str) -> tuple[MessageRow, Reference]:
         words = f"no message, or more than one, has an id that begins with {public_id}"
         raise Failure(words, "postroom messages list prints the beginnings of ids, with --json whole ones.")
     return found
-
-
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -6,17 +6,15 @@ import datetime
 import json
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import click
 
 from postroom.app.config import Live
-from postroom.app.core import Core, opened
-from postroom.app.observing import Quiet
-from postroom.app.operations.shown import summary
-from postroom.app.operations.submissions import Hand, as_dict, history_as_dicts, shown_time, state_of, submit_draft, submit_raw
+from postroom.app.core import Core, for_command
+from postroom.app.operations.shown import moment, shortened, summary
+from postroom.app.operations.submissions import Hand, as_dict, history_as_dicts, state_of, submit_draft, submit_raw
 from postroom.app.terminal import FAILED, UNUSABLE, Failure, print_json, shown_span
 from postroom.clock import SystemClock
 from postroom.errors import DraftRefused, NotFound, PostroomError
@@ -31,20 +29,11 @@ _TAKEN_UP = 2.0  # seconds that a running service has to begin with what was han
 _LOOK = 0.2
 
 
-@asynccontextmanager
-async def core_of(live: Live) -> AsyncIterator[Core]:
-    """The parts, for one command."""
-    clock = SystemClock()
-    log = Quiet(live, clock)
-    async with opened(live, clock, log, log.trace) as core:
-        yield core
-
-
 async def send(
     live: Live, document: object | None, raw: bytes | None, envelope: RawEnvelope, hand: Hand, *, wait: bool, as_json: bool
 ) -> int:
     """Hand in a draft or a raw message; with ``wait`` see what becomes of it. The exit status."""
-    async with core_of(live) as core:
+    async with for_command(live) as core:
         try:
             if raw is not None:
                 row, new = await submit_raw(core, raw, envelope, hand)
@@ -73,7 +62,7 @@ def _print_when(core: Core, row: SubmissionRow) -> None:
     if row.state is not WorkState.READY:
         return
     if row.send_at > (now := core.clock.now()):
-        click.echo(f"  it is sent at {shown_time(row.send_at)} (in {shown_span(row.send_at - now)})", err=True)
+        click.echo(f"  it is sent at {moment(row.send_at)} (in {shown_span(row.send_at - now)})", err=True)
     if core.store.alone:
         click.echo("  no service runs now; postroom run sends it", err=True)
 
@@ -139,7 +128,7 @@ def _standing(row: SubmissionRow) -> str:
 
 def _recipient(known: RecipientRow, *, when: bool = False) -> str:
     """What became of a recipient, with the server's words."""
-    state = f"{known.state.value} at {shown_time(known.at)}" if when and known.at else known.state.value
+    state = f"{known.state.value} at {moment(known.at)}" if when and known.at else known.state.value
     if known.words == RESOLVED:
         return f"{known.address}: {state} ({known.words})"
     reply = " ".join(part for part in (str(known.code or ""), known.enhanced, known.words) if part)
@@ -151,7 +140,7 @@ def _recipient(known: RecipientRow, *, when: bool = False) -> str:
 
 async def list_submissions(live: Live, asked: Asked, *, limit: int | None, as_json: bool) -> None:
     """Print submissions, the newest first."""
-    async with core_of(live) as core:
+    async with for_command(live) as core:
         if as_json:
             async for row in core.store.outbox.pages(asked, limit):
                 print_json(as_dict(row))
@@ -172,15 +161,15 @@ def _line(row: SubmissionRow, width: int) -> str:
     state = state_of(row)
     people = row.recipients[0].address if row.recipients else ""
     more = f" +{len(row.recipients) - 1}" if len(row.recipients) > 1 else ""
-    start = f"{row.id[:23]}  {shown_time(row.created_at)[:16].replace('T', ' ')}Z  "
-    left = f"{_short(row.client.removeprefix('smtp-client-'), 14):14}  {_short(people + more, 30):30}  "
+    start = f"{row.id[:23]}  {moment(row.created_at)[:16].replace('T', ' ')}Z  "
+    left = f"{shortened(row.client.removeprefix('smtp-client-'), 14):14}  {shortened(people + more, 30):30}  "
     rest = max(width - len(start) - len(left) - 11, 20)
-    return start + click.style(f"{state:9}", fg=_COLOURS[state]) + "  " + left + _short(row.subject or "(no subject)", rest)
+    return start + click.style(f"{state:9}", fg=_COLOURS[state]) + "  " + left + shortened(row.subject or "(no subject)", rest)
 
 
 async def show(live: Live, public_id: str, *, as_json: bool, raw: bool) -> None:
     """Print all that is known of a submission, or its octets."""
-    async with core_of(live) as core:
+    async with for_command(live) as core:
         row = await core.store.outbox.one(public_id)
         if raw:
             sys.stdout.buffer.writelines((await core.store.outbox.content(row.id)).pieces())
@@ -195,7 +184,7 @@ async def show(live: Live, public_id: str, *, as_json: bool, raw: bool) -> None:
         click.echo(line)
     for passage in passages:
         words = " ".join(part for part in (passage.event, passage.address, passage.words) if part)
-        click.echo(f"  {shown_time(passage.at)}  {words}")
+        click.echo(f"  {moment(passage.at)}  {words}")
 
 
 def described(row: SubmissionRow, now: float) -> list[str]:
@@ -209,7 +198,7 @@ def described(row: SubmissionRow, now: float) -> list[str]:
         "message-id": row.message_id,
         "answers": row.answers,
         "size": f"{row.size} octets",
-        "handed in": shown_time(row.created_at) + (f" by {row.owner}" if row.owner else ""),
+        "handed in": moment(row.created_at) + (f" by {row.owner}" if row.owner else ""),
         "next": _next(row, now),
         "fault": row.fault,
     }
@@ -220,7 +209,7 @@ def described(row: SubmissionRow, now: float) -> list[str]:
 def _next(row: SubmissionRow, now: float) -> str:
     if row.state is not WorkState.READY or row.not_before <= now:
         return ""
-    return f"{shown_time(row.not_before)} (in {shown_span(row.not_before - now)})"
+    return f"{moment(row.not_before)} (in {shown_span(row.not_before - now)})"
 
 
 # --- changing -----------------------------------------------------------------------------------------------------------
@@ -237,7 +226,7 @@ async def change(
     """Do something to each of the submissions; what cannot be done to one holds up no other. ``done`` says what was done, in
     lines. The exit status."""
     status = 0
-    async with core_of(live) as core:
+    async with for_command(live) as core:
         for public_id in ids:
             try:
                 row = await verb(core, public_id)
@@ -249,7 +238,7 @@ async def change(
                     click.echo(f"{public_id}: {click.style(str(error), fg='red')}. {error.remedy}", err=True)
                 continue
             if (lead := row.send_at - core.clock.now()) > 0 and row.state is WorkState.READY:
-                click.echo(f"{row.id}  goes ahead of its time, {shown_time(row.send_at)} (in {shown_span(lead)})", err=True)
+                click.echo(f"{row.id}  goes ahead of its time, {moment(row.send_at)} (in {shown_span(lead)})", err=True)
             print_json(as_dict(row)) if as_json else click.echo(f"{row.id}  " + "\n  ".join(done(row)))
     return status
 
@@ -266,7 +255,7 @@ def resolved(row: SubmissionRow) -> list[str]:
 
 async def ids_of(live: Live, asked: Asked) -> list[str]:
     """The ids of all submissions like that."""
-    async with core_of(live) as core:
+    async with for_command(live) as core:
         return [row.id async for row in core.store.outbox.pages(asked)]
 
 
@@ -289,7 +278,7 @@ def read_draft(file: Path | None) -> object:
         raise Failure(f"{place} is no JSON: {error}", remedy, UNUSABLE) from None
 
 
-def moment(text: str) -> float:
+def time_to_send(text: str) -> float:
     """A time as RFC 3339 has it, or a span from now (10m, 2h). Raises ``Failure``."""
     from postroom.settings import values
     from postroom.settings.option import NOWHERE
@@ -304,7 +293,3 @@ def moment(text: str) -> float:
         valid = "a time as 2026-11-30T09:00:00+01:00, or a span from now as 90s, 10m, 2h"
         raise Failure(f"{text} is no time to send at", f"Valid is {valid}.", UNUSABLE) from None
     return (read if read.tzinfo else read.astimezone()).timestamp()
-
-
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

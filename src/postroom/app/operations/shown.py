@@ -29,6 +29,11 @@ def moment(seconds: float | None) -> str | None:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def shortened(text: str, width: int) -> str:
+    """A text of so many characters at most; what is left out shows."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
 def fitted(lines: Iterable[str]) -> Iterator[str]:
     """Lines no wider than the terminal, what goes on below indented; as they are where nobody looks at a terminal."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

@@ -7,7 +7,6 @@ A draft is composed, or a raw message taken as it is; the account that sends it 
 from __future__ import annotations
 
 import asyncio
-import datetime
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from postroom.app.core import Core
+from postroom.app.operations.shown import moment
 from postroom.errors import DraftFault, DraftRefused
 from postroom.mime import dkim
 from postroom.mime.compose import Given, compose
@@ -27,9 +27,8 @@ from postroom.mime.draft import Draft, DraftLimits, parse_draft
 from postroom.mime.examine import HEAD, examine
 from postroom.mime.original import Original, original_of
 from postroom.mime.raw import RawEnvelope, take_raw
-from postroom.outbound import Composed, Handed, Passage, RecipientState, SubmissionRow
+from postroom.outbound import STATE_WORDS, Composed, Handed, Passage, RecipientState, SubmissionRow
 from postroom.settings import SmtpClient
-from postroom.store import outbox_rows
 
 T = TypeVar("T")
 
@@ -241,11 +240,11 @@ def as_dict(row: SubmissionRow) -> dict[str, object]:
         "subject": row.subject,
         "message_id": row.message_id,
         "size": row.size,
-        "created_at": shown_time(row.created_at),
-        "send_at": shown_time(row.send_at),
+        "created_at": moment(row.created_at),
+        "send_at": moment(row.send_at),
         "in_reply_to_message": row.answers or None,
         "attempts": row.attempts,
-        "next_attempt_at": shown_time(row.not_before) if row.state.value == "ready" and row.not_before else None,
+        "next_attempt_at": moment(row.not_before) if row.state.value == "ready" and row.not_before else None,
         "fault": row.fault or None,
         "recipients": [
             {
@@ -254,15 +253,11 @@ def as_dict(row: SubmissionRow) -> dict[str, object]:
                 "code": known.code or None,
                 "enhanced": known.enhanced or None,
                 "words": known.words or None,
-                "at": shown_time(known.at) if known.at else None,
+                "at": moment(known.at) if known.at else None,
             }
             for known in row.recipients
         ],
     }
-
-
-STATES = {state.value: word for state, word in outbox_rows.STATES.items()}
-"""A submission's state for people, by the state of its work."""
 
 
 RESOLUTIONS = {"sent": RecipientState.SENT, "resend": RecipientState.PENDING, "failed": RecipientState.FAILED}
@@ -271,17 +266,12 @@ RESOLUTIONS = {"sent": RecipientState.SENT, "resend": RecipientState.PENDING, "f
 
 def state_of(row: SubmissionRow) -> str:
     """Where a submission stands, in a word."""
-    return STATES[row.state.value]
+    return STATE_WORDS[row.state]
 
 
 def history_as_dicts(passages: list[Passage]) -> list[dict[str, object]]:
     """What happened to a submission, for programs."""
     return [
-        {"at": shown_time(passage.at), "event": passage.event, "address": passage.address or None, "words": passage.words or None}
+        {"at": moment(passage.at), "event": passage.event, "address": passage.address or None, "words": passage.words or None}
         for passage in passages
     ]
-
-
-def shown_time(seconds: float) -> str:
-    """A time as RFC 3339 has it, in UTC."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

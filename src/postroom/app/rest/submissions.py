@@ -22,8 +22,7 @@ from postroom.errors import DraftFault, DraftRefused, NotFound
 from postroom.mime.addresses import parse_mailbox
 from postroom.mime.draft import parse_draft
 from postroom.mime.raw import RawEnvelope
-from postroom.model import WorkState
-from postroom.outbound import Recipient, SubmissionRow
+from postroom.outbound import STATE_WORDS, Recipient, SubmissionRow
 from postroom.store.apikeys import ApiKey
 from postroom.store.outbox_rows import Asked
 
@@ -33,7 +32,7 @@ sending = routes("Submissions", large=True)
 SubmissionId = Annotated[str, Path(alias="id", pattern=f"^{ID}$", description="The id of a submission.")]
 State = Literal["queued", "sending", "sent", "in doubt", "failed", "cancelled"]
 AskedState = Literal[State, "in-doubt"]  # as the command line has it: an address has no blanks
-_STATES = {name: WorkState(value) for value, name in operation.STATES.items()}
+_STATES = {word: state for state, word in STATE_WORDS.items()}
 
 
 class Delivery(Answer):

@@ -1,4 +1,4 @@
-"""One conversation of an account, kept open between messages for as long as the options say."""
+"""One connection of an account's pool (``cnx-pool-size``), kept open between messages for as long as the options say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Open = Callable[[Account], AbstractAsyncContextManager[Submitter]]
 """How a conversation of an account begins: logged in within the block."""
 
 
-class Talker:
+class Connection:
     """At most one conversation. ``ready`` gives it, opened, checked, or in the place of one that does not serve any more."""
 
     def __init__(self, open_: Open, clock: Clock) -> None:
@@ -24,11 +24,6 @@ class Talker:
         self._account: Account | None = None
         self._used_at = 0.0  # by the clock that never steps
         self.proved = False  # something went over this conversation since it was opened
-
-    @property
-    def stands(self) -> bool:
-        """Whether a conversation is open."""
-        return self._submitter is not None
 
     def serves(self, account: Account) -> bool:
         """Whether the conversation was begun as one of this account would be now."""
