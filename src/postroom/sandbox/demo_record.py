@@ -74,6 +74,7 @@ class Record:
     trouble: Broken | None = None  # what only a person can put right
     _tags: dict[str, str] = field(default_factory=dict)  # of the logins under way
     _idling: set[str] = field(default_factory=set)
+    _asking: set[str] = field(default_factory=set)  # accounts whose last AUTH was XOAUTH2
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until(self, condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
@@ -130,10 +131,11 @@ class Record:
 
     def _submission(self, client: str, side: str, line: str) -> None:
         """A line of a conversation with the server that mail is handed to."""
-        if side == "C" and line.startswith("AUTH XOAUTH2"):
-            self._tags[client] = "AUTH"
-        elif side == "S" and self._tags.pop(client, ""):
-            self.senders |= {client} if line.startswith("235") else set()
+        # An account's conversations talk across each other here: the next line need not be the answer. 235 answers AUTH alone.
+        if side == "C" and line.startswith("AUTH "):
+            (self._asking.add if line.startswith("AUTH XOAUTH2") else self._asking.discard)(client)
+        elif side == "S" and line.startswith("235") and client in self._asking:
+            self.senders.add(client)
 
     def _captured(self, client: str, line: Mapping[str, Any]) -> None:
         now = time.monotonic()
